@@ -1,0 +1,10 @@
+#include "common/logging.h"
+
+namespace penstock {
+
+void StartLogging(const char* program) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(program);
+}
+
+}  // namespace penstock

@@ -1,0 +1,95 @@
+// What follows from a model's layers before anything runs: shapes, parameters, costs. No torch. Pure.
+// Source of each kind's rules: docs/models.md.
+#ifndef PENSTOCK_MODEL_MODEL_INFO_H_
+#define PENSTOCK_MODEL_MODEL_INFO_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/diagnostic.h"
+#include "proto/model.pb.h"
+#include "proto/tensor.pb.h"
+
+namespace penstock {
+
+// Bytes of one element. REQUIRES: a specified dtype.
+int64_t DTypeBytes(v1::DType dtype);
+
+// One sample's tensor, without the batch dimension.
+struct TensorType {
+  v1::DType dtype = v1::DTYPE_UNSPECIFIED;
+  std::vector<int64_t> shape;
+
+  int64_t Elements() const;
+  int64_t Bytes() const { return Elements() * DTypeBytes(dtype); }
+  friend bool operator==(const TensorType&, const TensorType&) = default;
+};
+
+// How a parameter starts. The values come from (seed, name) alone: common/philox.h.
+struct Init {
+  enum class Kind { kZeros, kOnes, kNormal, kUniform };
+  Kind kind = Kind::kZeros;
+  double scale = 0;  // kNormal: standard deviation; kUniform: the values lie in [-scale, scale)
+};
+
+struct ParameterSpec {
+  std::string name;  // global: "<layer>.<parameter>", inner layers "<layer>.<inner>.<parameter>"
+  std::vector<int64_t> shape;
+  Init init;
+  bool decay = false;  // weight decay applies: matrices and kernels, not biases and norms
+
+  int64_t Elements() const;
+};
+
+// State that no gradient flows into: a BatchNorm's moving averages.
+struct BufferSpec {
+  std::string name;
+  v1::DType dtype = v1::DTYPE_FLOAT32;
+  std::vector<int64_t> shape;
+  double value = 0;  // at the start
+};
+
+// Per sample; a micro-batch of n samples costs n times as much.
+struct LayerCost {
+  double forward_flops = 0;
+  double backward_flops = 0;    // input and weight gradients together
+  int64_t activation_bytes = 0;  // kept from the forward pass to the backward pass
+  double memory_bytes = 0;       // read and written in a forward pass, for kinds that are bound by memory
+  double fixed_forward_us = 0;   // delay layers: per micro-batch, whatever its size
+  double fixed_backward_us = 0;
+};
+
+struct LayerInfo {
+  std::string name;
+  TensorType input;
+  TensorType output;
+  std::vector<ParameterSpec> parameters;  // in model order: the order in which the layer uses them
+  std::vector<BufferSpec> buffers;
+  LayerCost cost;
+
+  int64_t ParameterElements() const;
+};
+
+struct ModelInfo {
+  std::vector<LayerInfo> layers;
+  int64_t vocab = 0;    // language models: size of the last dimension of the output; else 0
+  int64_t classes = 0;  // cross_entropy: the same; else 0
+
+  int64_t ParameterElements() const;
+};
+
+// Infers every layer's shapes, parameters and costs, and checks the loss against the output.
+// Adds an error, with the layer's name and its line, for each layer that does not fit; goes on after it where it
+// can. Returns what was inferred; it is whole only if `diagnostics` stayed empty of new errors.
+// Errors found: a shape that does not fit a kind, heads that do not divide the width, duplicate names, a vocabulary
+// smaller than the data needs, sizes that are not positive, more than 2^40 parameters.
+ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics);
+
+// InferModel for callers that have no file at hand. Errors: InvalidArgument with all faults.
+absl::StatusOr<ModelInfo> InferModel(const v1::Model& model);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_MODEL_MODEL_INFO_H_
