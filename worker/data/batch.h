@@ -4,7 +4,6 @@
 #ifndef PENSTOCK_WORKER_DATA_BATCH_H_
 #define PENSTOCK_WORKER_DATA_BATCH_H_
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -54,7 +53,7 @@ class Permutation {
   uint64_t size_;
   int half_bits_;
   uint64_t half_mask_;
-  std::array<Philox, kRounds> rounds_;
+  std::vector<Philox> rounds_;
 };
 
 }  // namespace penstock
