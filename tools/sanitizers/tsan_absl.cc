@@ -20,6 +20,7 @@
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "tools/sanitizers/tsan_grpc.h"
 
 // The start of Abseil's mangled names: namespace absl, Debian's inline
 // namespace.
@@ -73,9 +74,11 @@ void Mutex::Lock() {
   __tsan_mutex_pre_lock(this, 0);
   REAL(OnMutex, "_ZN4", "5Mutex4LockEv")(this);
   __tsan_mutex_post_lock(this, 0, 0);
+  penstock::tsan::AcquireIfGrpc(__builtin_return_address(0));
 }
 
 void Mutex::Unlock() {
+  penstock::tsan::ReleaseIfGrpc(__builtin_return_address(0));
   __tsan_mutex_pre_unlock(this, 0);
   REAL(OnMutex, "_ZN4", "5Mutex6UnlockEv")(this);
   __tsan_mutex_post_unlock(this, 0);
