@@ -1,7 +1,9 @@
-// Starts and ends the worker processes that the coordinator is responsible for. Thread-safe.
+// Starts and ends the worker processes that the coordinator is responsible for.
+// Thread-safe.
 #ifndef PENSTOCK_COORDINATOR_LAUNCH_LAUNCHER_H_
 #define PENSTOCK_COORDINATOR_LAUNCH_LAUNCHER_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -12,11 +14,11 @@
 namespace penstock {
 
 struct WorkerLaunch {
-  std::string id;           // "localhost/cpu.0"
+  std::string id;  // "localhost/cpu.0"
   std::string host;
-  std::string device;       // "cpu", "cuda:0"
+  std::string device;         // "cpu", "cuda:0"
   uint64_t memory_bytes = 0;  // 0: no limit
-  std::string coordinator;  // address to dial
+  std::string coordinator;    // address to dial
 };
 
 // A worker process ended.
@@ -30,10 +32,15 @@ struct WorkerExit {
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  // Starts the worker; returns when the process exists. on_exit (given at construction) is called once it has ended.
-  // Errors: NotFound: no such program or host. ResourceExhausted: no process could be made.
+  // Starts the worker; returns when the process exists. on_exit (given at
+  // construction) is called once it has ended. Errors: NotFound: no such
+  // program or host. ResourceExhausted: no process could be made.
+  //         AlreadyExists: a worker of this id still runs. FailedPrecondition:
+  //         StopAll has been called.
   virtual absl::Status Start(const WorkerLaunch& worker) = 0;
-  // Ends every worker: SIGTERM, then SIGKILL after `grace`. Returns when none is left.
+  // Ends every worker: SIGTERM, then SIGKILL after `grace`. Returns when none
+  // is left and every on_exit has returned. Not from on_exit. After it Start is
+  // refused.
   virtual void StopAll(absl::Duration grace) = 0;
 };
 
