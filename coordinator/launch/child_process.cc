@@ -31,8 +31,7 @@ int PidfdOpen(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 
 
 std::string ErrnoText(int error) { return std::strerror(error); }
 
-// What runs in the child between fork and exec: async-signal-safe calls alone,
-// since other threads' locks may be held.
+// What runs in the child between fork and exec: async-signal-safe calls alone, since other threads' locks may be held.
 [[noreturn]] void ExecChild(char* const* argv, int log_fd, int error_fd, pid_t parent) {
   const auto fail = [error_fd](int error) {
     [[maybe_unused]] const ssize_t written = write(error_fd, &error, sizeof(error));
@@ -69,11 +68,9 @@ int ReadExecError(int fd) {
 
 }  // namespace
 
-// 1. everything that allocates: arguments, the log, the pipe that reports a
-// failed exec
+// 1. everything that allocates: arguments, the log, the pipe that reports a failed exec
 // 2. fork with signals blocked, so that no handler of ours runs in the child
-// 3. wait until exec has closed the pipe (the program runs) or an error came
-// through it
+// 3. wait until exec has closed the pipe (the program runs) or an error came through it
 absl::StatusOr<ChildProcess> StartChild(const std::vector<std::string>& args, const std::string& log_path) {
   std::vector<char*> argv;
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));

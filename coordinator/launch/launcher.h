@@ -1,5 +1,4 @@
-// Starts and ends the worker processes that the coordinator is responsible for.
-// Thread-safe.
+// Starts and ends the worker processes that the coordinator is responsible for. Thread-safe.
 #ifndef PENSTOCK_COORDINATOR_LAUNCH_LAUNCHER_H_
 #define PENSTOCK_COORDINATOR_LAUNCH_LAUNCHER_H_
 
@@ -32,15 +31,12 @@ struct WorkerExit {
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  // Starts the worker; returns when the process exists. on_exit (given at
-  // construction) is called once it has ended. Errors: NotFound: no such
-  // program or host. ResourceExhausted: no process could be made.
-  //         AlreadyExists: a worker of this id still runs. FailedPrecondition:
-  //         StopAll has been called.
+  // Starts the worker; returns when the process exists. on_exit (given at construction) is called once it has ended.
+  // Errors: NotFound: no such program or host. ResourceExhausted: no process could be made.
+  //         AlreadyExists: a worker of this id still runs. FailedPrecondition: StopAll has been called.
   virtual absl::Status Start(const WorkerLaunch& worker) = 0;
-  // Ends every worker: SIGTERM, then SIGKILL after `grace`. Returns when none
-  // is left and every on_exit has returned. Not from on_exit. After it Start is
-  // refused.
+  // Ends every worker: SIGTERM, then SIGKILL after `grace`. Returns when none is left and every on_exit has returned.
+  // Not from on_exit. After it Start is refused.
   virtual void StopAll(absl::Duration grace) = 0;
 };
 

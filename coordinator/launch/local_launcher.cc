@@ -23,8 +23,7 @@
 namespace penstock {
 namespace {
 
-// Lines of a worker's log that go with the news of its end: a stack trace fits,
-// a screen is not flooded.
+// Lines of a worker's log that go with the news of its end: a stack trace fits, a screen is not flooded.
 constexpr int kLastLogLines = 20;
 
 std::vector<std::string> WorkerArgs(const std::string& binary, const WorkerLaunch& worker) {
@@ -37,9 +36,8 @@ std::vector<std::string> WorkerArgs(const std::string& binary, const WorkerLaunc
   return args;
 }
 
-// One thread makes and reaps every worker. It lives as long as the launcher:
-// the kernel ties a child to the thread that forked it, and a thread of a gRPC
-// pool may end at any time.
+// One thread makes and reaps every worker. It lives as long as the launcher: the kernel ties a child to the thread that
+// forked it, and a thread of a gRPC pool may end at any time.
 class LocalLauncher final : public Launcher {
  public:
   explicit LocalLauncher(LocalLauncherOptions options)
@@ -101,8 +99,7 @@ class LocalLauncher final : public Launcher {
     for (const auto& [id, child] : children_) SignalChild(child, signal);
   }
 
-  // The thread: waits for requests and for the end of children, until the
-  // launcher ends and none is left.
+  // The thread: waits for requests and for the end of children, until the launcher ends and none is left.
   void Run() {
     while (true) {
       std::vector<pollfd> fds = {{.fd = wake_fd_, .events = POLLIN}};
@@ -164,8 +161,7 @@ class LocalLauncher final : public Launcher {
     {
       absl::MutexLock lock(&mu_);
       child = children_[id];
-      // From here SignalAll must not use the pidfd: its number may belong to
-      // another file once it is closed.
+      // From here SignalAll must not use the pidfd: its number may belong to another file once it is closed.
       children_[id].pidfd = -1;
       end.expected = stop_signal_ != 0;
     }

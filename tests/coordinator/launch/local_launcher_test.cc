@@ -1,6 +1,5 @@
-// Real processes: shell scripts stand in for the worker binary. A script says
-// through a FIFO that it is ready, and the FIFO's end tells that the last
-// process which held it is gone, so nothing here waits by the clock.
+// Real processes: shell scripts stand in for the worker binary. A script says through a FIFO that it is ready, and the
+// FIFO's end tells that the last process which held it is gone, so nothing here waits by the clock.
 #include "coordinator/launch/local_launcher.h"
 
 #include <fcntl.h>
@@ -64,8 +63,7 @@ class LocalLauncherTest : public ::testing::Test {
     fs::create_directories(dir_);
   }
 
-  // A launcher whose worker binary is a script with this body; $FIFO is the
-  // path of the FIFO.
+  // A launcher whose worker binary is a script with this body; $FIFO is the path of the FIFO.
   std::unique_ptr<Launcher> LauncherOf(const std::string& body) {
     const std::string path = absl::StrCat(dir_, "/worker");
     std::ofstream(path) << "#!/bin/sh\nFIFO=" << Fifo() << "\n" << body << "\n";
@@ -83,8 +81,8 @@ class LocalLauncherTest : public ::testing::Test {
     return path;
   }
 
-  // Blocks until a script writes a line to the FIFO. Returns a descriptor that
-  // reads end-of-file once every process that holds the FIFO is gone.
+  // Blocks until a script writes a line to the FIFO. Returns a descriptor that reads end-of-file once every process
+  // that holds the FIFO is gone.
   int AwaitReady() {
     const int fd = open(Fifo().c_str(), O_RDONLY | O_CLOEXEC);
     char c = 0;
@@ -227,8 +225,7 @@ TEST_F(LocalLauncherTest, GivesAWorkerNoneOfTheParentsFiles) {
 }
 
 TEST_F(LocalLauncherTest, KeepsAWorkerWhoseStarterThreadHasEnded) {
-  // The kernel's parent-death signal is tied to the thread that forked, not to
-  // the process.
+  // The kernel's parent-death signal is tied to the thread that forked, not to the process.
   auto launcher = LauncherOf("trap 'exit 7' TERM; echo ready > $FIFO; while :; do sleep 0.01; done");
   std::thread([&] { ASSERT_TRUE(launcher->Start(Worker("w")).ok()); }).join();
   close(AwaitReady());
@@ -246,8 +243,7 @@ TEST_F(LocalLauncherTest, KillsItsWorkersWhenItIsDestroyed) {
 
 TEST_F(LocalLauncherTest, WorkersDieWithAProcessThatIsKilled) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  // The reader opens first (without blocking), so that the worker's open for
-  // writing succeeds in the dying process.
+  // The reader opens first (without blocking), so that the worker's open for writing succeeds in the dying process.
   const int fd = open(Fifo().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   EXPECT_EXIT(
       {
@@ -260,8 +256,7 @@ TEST_F(LocalLauncherTest, WorkersDieWithAProcessThatIsKilled) {
   char c;
   while (read(fd, &c, 1) == 1) {
   }
-  // End of file: no process holds the FIFO any more. A worker that had survived
-  // would block the read above.
+  // End of file: no process holds the FIFO any more. A worker that had survived would block the read above.
   close(fd);
 }
 
