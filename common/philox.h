@@ -12,6 +12,9 @@
 
 namespace penstock {
 
+// The bijection itself: ten rounds of Philox 4x32. Words as the paper and Random123 order them.
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
 // A stream of random numbers. Number i of the stream depends on (key, i) alone.
 class Philox {
  public:

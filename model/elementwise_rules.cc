@@ -1,0 +1,45 @@
+// Rules of the kinds that keep every element in its place: activations, dropout, flatten, delay.
+#include "absl/strings/str_cat.h"
+#include "model/layer_rules.h"
+
+namespace penstock {
+
+bool ActivationRule(const RuleContext& context) {
+  if (!context.FloatInput()) return false;
+  context.SetOutput(context.input().shape);
+  context.info->cost.activation_bytes = context.input().Bytes();
+  context.info->cost.memory_bytes = 2.0 * context.input().Bytes();
+  return true;
+}
+
+// Keeps its mask beside its input.
+bool DropoutRule(const RuleContext& context) {
+  if (!context.Probability("p", context.layer.dropout().p()) || !context.FloatInput()) return false;
+  const bool drops = context.layer.dropout().p() > 0;
+  context.SetOutput(context.input().shape);
+  context.info->cost.activation_bytes = context.input().Bytes() * (drops ? 2 : 1);
+  context.info->cost.memory_bytes = 3.0 * context.input().Bytes();
+  return true;
+}
+
+// A view of its input: nothing is computed, nothing more is kept.
+bool FlattenRule(const RuleContext& context) {
+  if (!context.FloatInput()) return false;
+  context.SetOutput({context.input().Elements()});
+  return true;
+}
+
+bool DelayRule(const RuleContext& context) {
+  const v1::Delay& delay = context.layer.delay();
+  if (delay.forward_us() < 0 || delay.input_grad_us() < 0 || delay.weight_grad_us() < 0) {
+    return context.Fail("a duration is below 0");
+  }
+  context.info->output = context.input();
+  LayerCost& cost = context.info->cost;
+  cost.fixed_forward_us = static_cast<double>(delay.forward_us());
+  cost.fixed_backward_us = static_cast<double>(delay.input_grad_us()) + static_cast<double>(delay.weight_grad_us());
+  cost.activation_bytes = context.input().Bytes();
+  return true;
+}
+
+}  // namespace penstock

@@ -1,0 +1,107 @@
+// Rules of the kinds that multiply by a kernel or slide a window: linear, lm_head, conv2d, max_pool, avg_pool.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "model/layer_rules.h"
+
+namespace penstock {
+namespace {
+
+// x @ weight^T (+ bias) over the last dimension: 2 FLOPs a weight and position forward, twice that backward.
+void Project(const RuleContext& context, int64_t out, bool bias, Init init, Init bias_init) {
+  const int64_t in = context.Width();
+  context.AddParameter("weight", {out, in}, init, true);
+  if (bias) context.AddParameter("bias", {out}, bias_init, false);
+  std::vector<int64_t> shape = context.input().shape;
+  shape.back() = out;
+  context.SetOutput(shape);
+  LayerCost& cost = context.info->cost;
+  cost.forward_flops = 2.0 * context.Positions() * in * out;
+  cost.backward_flops = 2 * cost.forward_flops;
+  cost.activation_bytes = context.input().Bytes();
+}
+
+// Places where a window fits along one side.
+// REQUIRES: stride >= 1.
+int64_t Windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
+  return (size + 2 * padding - kernel) / stride + 1;
+}
+
+// Checks a window over [channels, height, width].
+bool WindowFits(const RuleContext& context, int64_t kernel, int64_t stride, int64_t padding) {
+  const bool sizes = context.Positive("kernel", kernel) & context.Positive("stride", stride);
+  if (!sizes || !context.FloatInput(3, "[channels, height, width]")) return false;
+  if (padding < 0 || padding > kMaxSize) {
+    return context.Fail(absl::StrCat("padding is ", padding, ": it must be between 0 and ", kMaxSize));
+  }
+  const int64_t side = std::min(context.input().shape[1], context.input().shape[2]);
+  if (side + 2 * padding >= kernel) return true;
+  return context.Fail(absl::StrCat("a kernel of ", kernel, " does not fit into ", ShapeText(context.input().shape),
+                                   " with padding ", padding));
+}
+
+// The shape that a window makes of [channels, height, width].
+std::vector<int64_t> Slide(const std::vector<int64_t>& in, int64_t channels, int64_t kernel, int64_t stride,
+                           int64_t padding) {
+  return {channels, Windows(in[1], kernel, stride, padding), Windows(in[2], kernel, stride, padding)};
+}
+
+bool PoolRule(const RuleContext& context, const v1::Pool& pool) {
+  if (!WindowFits(context, pool.kernel(), pool.stride(), pool.padding())) return false;
+  if (pool.padding() > pool.kernel() / 2) {
+    return context.Fail(absl::StrCat("padding is ", pool.padding(), ": at most half of the kernel, ",
+                                     pool.kernel() / 2, ", is allowed"));
+  }
+  const std::vector<int64_t>& in = context.input().shape;
+  context.SetOutput(Slide(in, in[0], pool.kernel(), pool.stride(), pool.padding()));
+  LayerCost& cost = context.info->cost;
+  cost.activation_bytes = context.input().Bytes();
+  const double reads = static_cast<double>(context.info->output.Bytes()) * pool.kernel() * pool.kernel();
+  cost.memory_bytes = reads + context.info->output.Bytes();
+  return true;
+}
+
+}  // namespace
+
+bool LinearRule(const RuleContext& context) {
+  const v1::Linear& linear = context.layer.linear();
+  if (!context.Positive("out", linear.out()) || !context.FloatInput()) return false;
+  const Init init = FanInInit(context.Width());
+  Project(context, linear.out(), linear.bias(), init, init);
+  return true;
+}
+
+bool LmHeadRule(const RuleContext& context) {
+  const v1::LmHead& head = context.layer.lm_head();
+  if (!context.Positive("vocab", head.vocab()) || !context.FloatInput(2, "[positions, width]")) return false;
+  Project(context, head.vocab(), head.bias(), NormalInit(0.02), kInitZeros);
+  return true;
+}
+
+bool Conv2dRule(const RuleContext& context) {
+  const v1::Conv2d& conv = context.layer.conv2d();
+  if (!context.Positive("out", conv.out())) return false;
+  if (!WindowFits(context, conv.kernel(), conv.stride(), conv.padding())) return false;
+  const std::vector<int64_t>& in = context.input().shape;
+  const ParameterSpec weight = {"", {conv.out(), in[0], conv.kernel(), conv.kernel()}, {}, false};
+  const int64_t fan_in = std::max<int64_t>(weight.Elements() / conv.out(), 1);
+  context.AddParameter("weight", weight.shape, FanInInit(fan_in), true);
+  if (conv.bias()) context.AddParameter("bias", {conv.out()}, FanInInit(fan_in), false);
+  context.SetOutput(Slide(in, conv.out(), conv.kernel(), conv.stride(), conv.padding()));
+  LayerCost& cost = context.info->cost;
+  cost.forward_flops = 2.0 * context.info->output.Elements() * fan_in;
+  cost.backward_flops = 2 * cost.forward_flops;
+  cost.activation_bytes = context.input().Bytes();
+  return true;
+}
+
+// The backward pass needs the place of each maximum, an int64 an output.
+bool MaxPoolRule(const RuleContext& context) {
+  if (!PoolRule(context, context.layer.max_pool())) return false;
+  context.info->cost.activation_bytes += context.info->output.Elements() * DTypeBytes(v1::DTYPE_INT64);
+  return true;
+}
+
+bool AvgPoolRule(const RuleContext& context) { return PoolRule(context, context.layer.avg_pool()); }
+
+}  // namespace penstock
