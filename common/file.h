@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,9 @@ absl::StatusOr<std::vector<std::string>> ListDir(const std::string& path);
 // Removes a file, or a folder with all it holds; follows no links. OK if there is none.
 absl::Status RemoveTree(const std::string& path);
 
+// Renames inside one folder, over what may be there, and returns when that is durable.
+absl::Status RenameAndSync(const std::string& from, const std::string& to);
+
 // Makes what was created, renamed or removed in the folder durable.
 absl::Status SyncDir(const std::string& path);
 
@@ -75,6 +79,7 @@ class File {
   absl::Status Close();
 
  private:
+  friend class FileLock;
   File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
 
   int fd_ = -1;
