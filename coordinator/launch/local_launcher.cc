@@ -15,10 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/synchronization/mutex.h"
+#include "common/child_process.h"
 #include "common/clock.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
-#include "coordinator/launch/child_process.h"
 
 namespace penstock {
 namespace {
@@ -147,7 +147,8 @@ class LocalLauncher final : public Launcher {
       }
     }
     const std::string log = absl::StrCat(options_.log_dir, "/", absl::StrReplaceAll(worker.id, {{"/", "-"}}), ".log");
-    PENSTOCK_ASSIGN_OR_RETURN(const ChildProcess child, StartChild(WorkerArgs(options_.worker_binary, worker), log));
+    PENSTOCK_ASSIGN_OR_RETURN(const ChildProcess child,
+                              StartChild({.args = WorkerArgs(options_.worker_binary, worker), .log_path = log}));
     LOG(INFO) << "worker " << worker.id << " started, pid " << child.pid << ", log " << log;
     absl::MutexLock lock(&mu_);
     children_[worker.id] = child;
@@ -165,7 +166,7 @@ class LocalLauncher final : public Launcher {
       children_[id].pidfd = -1;
       end.expected = stop_signal_ != 0;
     }
-    end.cause = ReapChild(&child);
+    end.cause = ReapChild(&child).cause;
     end.last_log = LastLogLines(child, kLastLogLines);
     if (options_.on_exit) options_.on_exit(end);
     absl::MutexLock lock(&mu_);

@@ -1,7 +1,8 @@
-#include "coordinator/launch/child_process.h"
+#include "common/child_process.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -32,13 +33,17 @@ int PidfdOpen(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 
 std::string ErrnoText(int error) { return std::strerror(error); }
 
 // What runs in the child between fork and exec: async-signal-safe calls alone, since other threads' locks may be held.
-[[noreturn]] void ExecChild(char* const* argv, int log_fd, int error_fd, pid_t parent) {
+[[noreturn]] void ExecChild(const ChildOptions& options, char* const* argv, int log_fd, int error_fd, pid_t parent) {
   const auto fail = [error_fd](int error) {
     [[maybe_unused]] const ssize_t written = write(error_fd, &error, sizeof(error));
     _exit(127);
   };
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(errno);
-  if (getppid() != parent) _exit(127);  // the parent ended before the line above took effect
+  if (options.die_with_thread) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail(errno);
+    if (getppid() != parent) _exit(127);  // the parent ended before the line above took effect
+  }
+  if (options.group == ChildOptions::Group::kOwn) setpgid(0, 0);
+  if (options.group == ChildOptions::Group::kOwnSession) setsid();
   for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
@@ -51,6 +56,7 @@ std::string ErrnoText(int error) { return std::strerror(error); }
   if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
     for (int fd = 3; fd < kMaxDescriptor; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
+  if (options.keep_fd >= 0) fcntl(options.keep_fd, F_SETFD, 0);
   execv(argv[0], argv);
   fail(errno);
   _exit(127);
@@ -71,7 +77,9 @@ int ReadExecError(int fd) {
 // 1. everything that allocates: arguments, the log, the pipe that reports a failed exec
 // 2. fork with signals blocked, so that no handler of ours runs in the child
 // 3. wait until exec has closed the pipe (the program runs) or an error came through it
-absl::StatusOr<ChildProcess> StartChild(const std::vector<std::string>& args, const std::string& log_path) {
+absl::StatusOr<ChildProcess> StartChild(const ChildOptions& options) {
+  const std::vector<std::string>& args = options.args;
+  const std::string& log_path = options.log_path;
   std::vector<char*> argv;
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
@@ -91,7 +99,7 @@ absl::StatusOr<ChildProcess> StartChild(const std::vector<std::string>& args, co
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) ExecChild(argv.data(), log_fd, error_pipe[1], parent);
+  if (pid == 0) ExecChild(options, argv.data(), log_fd, error_pipe[1], parent);
   const int fork_error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   close(log_fd);
@@ -119,7 +127,12 @@ void SignalChild(const ChildProcess& child, int signal) {
   syscall(SYS_pidfd_send_signal, child.pidfd, signal, nullptr, 0U);
 }
 
-std::string ReapChild(ChildProcess* child) {
+bool AwaitChild(const ChildProcess& child, absl::Duration patience) {
+  pollfd fd{.fd = child.pidfd, .events = POLLIN};
+  return poll(&fd, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) == 1;
+}
+
+ChildEnd ReapChild(ChildProcess* child) {
   siginfo_t info{};
   int result;
   do {
@@ -127,11 +140,13 @@ std::string ReapChild(ChildProcess* child) {
   } while (result != 0 && errno == EINTR);
   close(child->pidfd);
   child->pidfd = -1;
-  if (result != 0) return "ended (its exit status was taken by another wait)";
-  if (info.si_code == CLD_EXITED) return absl::StrCat("exited with code ", info.si_status);
+  if (result != 0) return {.cause = "ended (its exit status was taken by another wait)"};
+  if (info.si_code == CLD_EXITED) {
+    return {.exit_code = info.si_status, .cause = absl::StrCat("exited with code ", info.si_status)};
+  }
   const char* const name = sigabbrev_np(info.si_status);
-  return absl::StrCat("killed by signal ", info.si_status, " (",
-                      name != nullptr ? absl::StrCat("SIG", name) : "unknown", ")");
+  return {.cause = absl::StrCat("killed by signal ", info.si_status, " (",
+                                name != nullptr ? absl::StrCat("SIG", name) : "unknown", ")")};
 }
 
 std::vector<std::string> LastLogLines(const ChildProcess& child, int count) {
