@@ -62,6 +62,7 @@ class Includes(unittest.TestCase):
         for path, included in [
             ("coordinator/core.cc", "worker/runtime/mailbox.h"),
             ("worker/service.cc", "coordinator/core.h"),
+            ("worker/device/a.cc", "worker/torch/stage.h"),
             ("worker/runtime/a.cc", "worker/torch/stage.h"),
             ("coordinator/plan/a.cc", "coordinator/core.h"),
             ("common/a.cc", "model/cost.h"),
@@ -77,6 +78,7 @@ class Includes(unittest.TestCase):
             ("worker/torch/a.cc", "worker/runtime/executor.h"),
             ("common/checkpoint/a.cc", "common/file.h"),
             ("spec/a.cc", "model/layer.h"),
+            ("worker/device/a.cc", "worker/torch/torch.h"),
             ("tests/worker/a_test.cc", "worker/torch/stage.h"),
             ("cli/a.cc", "absl/status/status.h"),
         ]:
