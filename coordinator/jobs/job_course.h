@@ -1,0 +1,46 @@
+// The course of a job: what of its spec decides which passes run when. Pure; thread-compatible.
+#ifndef PENSTOCK_COORDINATOR_JOBS_JOB_COURSE_H_
+#define PENSTOCK_COORDINATOR_JOBS_JOB_COURSE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proto/job.pb.h"
+
+namespace penstock {
+
+// What the machine needs to know of a job's spec.
+struct JobCourse {
+  uint64_t steps = 0;
+  int ranks = 1;
+  std::vector<std::string> rank_stages;  // by rank, for people: "stage 1"
+  bool hash = false;                     // the state's hash after every step
+  uint64_t checkpoint_every = 0;         // 0: only after the last step
+  uint64_t eval_every = 0;               // 0: only after the last step; counts for the sample too
+  uint32_t eval_batches = 0;             // 0: no evaluation
+  uint32_t sample_tokens = 0;            // 0: no sample
+  std::vector<int64_t> sample_prompt;    // not empty when a sample is asked for
+  double sample_temperature = 0;
+  uint32_t sample_top_k = 0;
+  uint64_t seed = 0;
+  size_t context = 0;                  // tokens a generation pass can take
+  bool resumes_own_checkpoint = false;  // the checkpoint it goes on from lies in its own folder
+  absl::Duration lost_after = absl::Seconds(2);
+};
+
+// The course that follows from a spec and its plan.
+// REQUIRES: both were checked (spec/job_file.h, coordinator/plan/planner.h).
+JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan);
+
+// The prompt as tokens, never empty. Text: its bytes. Token files: numbers between spaces or commas.
+std::vector<int64_t> PromptTokens(const v1::Dataset& data, const std::string& prompt);
+
+// What tokens say: the bytes of text data, numbers with spaces between them for others.
+std::string TokensText(const v1::Dataset& data, const std::vector<int64_t>& tokens);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_JOBS_JOB_COURSE_H_

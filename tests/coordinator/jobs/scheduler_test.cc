@@ -1,0 +1,63 @@
+#include "coordinator/jobs/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace penstock {
+namespace {
+
+using Ids = std::vector<std::string>;
+
+std::vector<WorkerOffer> Idle(int count) {
+  std::vector<WorkerOffer> workers;
+  for (int i = 0; i < count; ++i) workers.push_back({"w" + std::to_string(i), true, false, "same"});
+  return workers;
+}
+
+TEST(SchedulerTest, GivesWorkersInOrderToTheOldestJobs) {
+  const auto placed = PlaceJobs({{"a", 2}, {"b", 1}, {"c", 1}}, Idle(3));
+  EXPECT_EQ(placed[0].workers, (Ids{"w0", "w1"}));
+  EXPECT_EQ(placed[1].workers, (Ids{"w2"}));
+  EXPECT_TRUE(placed[2].workers.empty());
+  EXPECT_EQ(placed[2].reason, "waits for 1 idle worker; 0 of 3 are idle");
+}
+
+TEST(SchedulerTest, ASmallJobDoesNotOvertakeALargeOneThatWaitsForBusyWorkers) {
+  auto workers = Idle(3);
+  workers[0].idle = false;
+  const auto placed = PlaceJobs({{"large", 3}, {"small", 1}}, workers);
+  EXPECT_EQ(placed[0].reason, "waits for 3 idle workers; 2 of 3 are idle");
+  EXPECT_TRUE(placed[1].workers.empty());
+  EXPECT_EQ(placed[1].reason, "waits behind job large");
+}
+
+TEST(SchedulerTest, AJobThatTheClusterCannotHoldHoldsBackNobody) {
+  const auto placed = PlaceJobs({{"huge", 4}, {"small", 1}}, Idle(3));
+  EXPECT_EQ(placed[0].reason, "needs 4 workers; the cluster has 3");
+  EXPECT_EQ(placed[1].workers, (Ids{"w0"}));
+}
+
+TEST(SchedulerTest, WorkersOfAJobShareTheirArithmetic) {
+  auto workers = Idle(4);
+  workers[0].arithmetic = "other";
+  const auto placed = PlaceJobs({{"a", 3}}, workers);
+  EXPECT_EQ(placed[0].workers, (Ids{"w1", "w2", "w3"}));
+  workers[1].arithmetic = "other";
+  const auto refused = PlaceJobs({{"a", 3}}, workers);
+  EXPECT_TRUE(refused[0].workers.empty());
+  EXPECT_EQ(refused[0].reason,
+            "needs 3 workers with the same numeric fingerprint; the cluster's 4 have 2 different ones");
+}
+
+TEST(SchedulerTest, WaitsForWorkersThatAreStillStarting) {
+  auto workers = Idle(3);
+  workers[2].idle = false;
+  workers[2].coming = true;
+  const auto placed = PlaceJobs({{"a", 3}}, workers);
+  EXPECT_EQ(placed[0].reason, "waits for 3 idle workers; 2 of 3 are idle");
+}
+
+}  // namespace
+}  // namespace penstock
