@@ -88,6 +88,10 @@ class StrictBuilder final : public nlohmann::json_sax<Json> {
 }  // namespace
 
 absl::StatusOr<nlohmann::json> ParseStrictJson(absl::string_view text, int max_depth) {
+  // The parser takes a NUL for the end of the text, and would not look at what follows.
+  if (const size_t nul = text.find('\0'); nul != absl::string_view::npos) {
+    return absl::DataLossError(absl::StrCat("not well-formed JSON at byte ", nul + 1));
+  }
   StrictBuilder builder(max_depth);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) return absl::DataLossError(builder.fault());
   return builder.Take();
