@@ -73,7 +73,8 @@ HOMES = (
     Home("catch", re.compile(r"\bcatch\s*\("),
          ("worker/torch/torch_guard.", "common/yaml", "coordinator/jobs/store", "cli/main.",
           "tools/benchmarks/") + _TESTS, "errors are absl::Status; exceptions end at a few known doors"),
-    Home("grpc-status", re.compile(r"\bgrpc::Status\s*\("),
+    # Not a function's type: std::function<grpc::Status(...)>.
+    Home("grpc-status", re.compile(r"(?<!<)\bgrpc::Status\s*[({]"),
          ("common/grpc_status.",) + _TESTS, "convert with common/grpc_status.h"),
     Home("mutex", re.compile(r"\bstd::(recursive_|shared_|timed_)*(mutex|condition_variable(_any)?)\b"),
          (), "absl::Mutex: annotated, and known to the race detector"),

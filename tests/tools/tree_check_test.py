@@ -114,6 +114,7 @@ class Homes(unittest.TestCase):
             ("model/a.cc", "// std::mutex would do; absl::Now() too"),
             ("model/a.cc", 'Print("catch (me)");'),
             ("model/a.cc", "grpc::Status Run(); forward_time(0);"),
+            ("model/a.cc", "std::function<grpc::Status(int)> call;"),
         ]:
             with self.subTest(path=path, line=line):
                 self.assertEqual(rules(path, line + "\n"), [])
