@@ -44,9 +44,7 @@ Function Hidden(const char* name) {
 // mutex.cc's kMuWriter: this bit of the state says "held by a writer".
 constexpr intptr_t kHeldByWriter = 0x8;
 
-unsigned HowHeld(intptr_t state) {
-  return (state & kHeldByWriter) != 0 ? 0 : __tsan_mutex_read_lock;
-}
+unsigned HowHeld(intptr_t state) { return (state & kHeldByWriter) != 0 ? 0 : __tsan_mutex_read_lock; }
 
 }  // namespace
 
@@ -87,9 +85,7 @@ void Mutex::Unlock() {
 bool Mutex::TryLock() {
   __tsan_mutex_pre_lock(this, __tsan_mutex_try_lock);
   const bool held = REAL(TryOnMutex, "_ZN4", "5Mutex7TryLockEv")(this);
-  __tsan_mutex_post_lock(
-      this, __tsan_mutex_try_lock | (held ? 0 : __tsan_mutex_try_lock_failed),
-      0);
+  __tsan_mutex_post_lock(this, __tsan_mutex_try_lock | (held ? 0 : __tsan_mutex_try_lock_failed), 0);
   return held;
 }
 
@@ -109,8 +105,7 @@ bool Mutex::ReaderTryLock() {
   const unsigned how = __tsan_mutex_read_lock | __tsan_mutex_try_lock;
   __tsan_mutex_pre_lock(this, how);
   const bool held = REAL(TryOnMutex, "_ZN4", "5Mutex13ReaderTryLockEv")(this);
-  __tsan_mutex_post_lock(this, how | (held ? 0 : __tsan_mutex_try_lock_failed),
-                         0);
+  __tsan_mutex_post_lock(this, how | (held ? 0 : __tsan_mutex_try_lock_failed), 0);
   return held;
 }
 
@@ -131,54 +126,44 @@ void Mutex::ReaderLockWhen(const Condition& cond) {
 bool Mutex::LockWhenWithDeadline(const Condition& cond, Time deadline) {
   __tsan_mutex_pre_lock(this, 0);
   const bool met =
-      REAL(WhenUntilOnMutex, "_ZN4",
-           "5Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE")(
-          this, cond, deadline);
+      REAL(WhenUntilOnMutex, "_ZN4", "5Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE")(this, cond, deadline);
   __tsan_mutex_post_lock(this, 0, 0);
   return met;
 }
 
 bool Mutex::ReaderLockWhenWithDeadline(const Condition& cond, Time deadline) {
   __tsan_mutex_pre_lock(this, __tsan_mutex_read_lock);
-  const bool met =
-      REAL(WhenUntilOnMutex, "_ZN4",
-           "5Mutex26ReaderLockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE")(
-          this, cond, deadline);
+  const bool met = REAL(WhenUntilOnMutex, "_ZN4", "5Mutex26ReaderLockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE")(
+      this, cond, deadline);
   __tsan_mutex_post_lock(this, __tsan_mutex_read_lock, 0);
   return met;
 }
 
 // What every Await calls when its condition does not hold yet: leaves the lock,
 // sleeps, and takes the lock again.
-bool Mutex::AwaitCommon(const Condition& cond,
-                        synchronization_internal::KernelTimeout until) {
-  using Real = bool (*)(Mutex*, const Condition&,
-                        synchronization_internal::KernelTimeout);
+bool Mutex::AwaitCommon(const Condition& cond, synchronization_internal::KernelTimeout until) {
+  using Real = bool (*)(Mutex*, const Condition&, synchronization_internal::KernelTimeout);
   const unsigned how = HowHeld(mu_.load(std::memory_order_relaxed));
   __tsan_mutex_pre_unlock(this, how);
   __tsan_mutex_post_unlock(this, how);
   __tsan_mutex_pre_lock(this, how);
-  const bool met =
-      REAL(Real, "_ZN4",
-           "5Mutex11AwaitCommonERKNS0_9ConditionENS0_24synchronization_internal"
-           "13KernelTimeoutE")(this, cond, until);
+  const bool met = REAL(Real, "_ZN4",
+                        "5Mutex11AwaitCommonERKNS0_9ConditionENS0_24synchronization_internal"
+                        "13KernelTimeoutE")(this, cond, until);
   __tsan_mutex_post_lock(this, how, 0);
   return met;
 }
 
 // What every CondVar::Wait calls.
-bool CondVar::WaitCommon(Mutex* mutex,
-                         synchronization_internal::KernelTimeout until) {
-  using Real =
-      bool (*)(CondVar*, Mutex*, synchronization_internal::KernelTimeout);
+bool CondVar::WaitCommon(Mutex* mutex, synchronization_internal::KernelTimeout until) {
+  using Real = bool (*)(CondVar*, Mutex*, synchronization_internal::KernelTimeout);
   const unsigned how = HowHeld(mutex->mu_.load(std::memory_order_relaxed));
   __tsan_mutex_pre_unlock(mutex, how);
   __tsan_mutex_post_unlock(mutex, how);
   __tsan_mutex_pre_lock(mutex, how);
-  const bool late =
-      REAL(Real, "_ZN4",
-           "7CondVar10WaitCommonEPNS0_5MutexENS0_24synchronization_internal"
-           "13KernelTimeoutE")(this, mutex, until);
+  const bool late = REAL(Real, "_ZN4",
+                         "7CondVar10WaitCommonEPNS0_5MutexENS0_24synchronization_internal"
+                         "13KernelTimeoutE")(this, mutex, until);
   __tsan_mutex_post_lock(mutex, how, 0);
   return late;
 }
@@ -198,20 +183,14 @@ void Notification::WaitForNotification() const {
 
 bool Notification::WaitForNotificationWithTimeout(Duration timeout) const {
   using Real = bool (*)(const Notification*, Duration);
-  const bool came =
-      REAL(Real, "_ZNK4",
-           "12Notification30WaitForNotificationWithTimeoutENS0_8DurationE")(
-          this, timeout);
+  const bool came = REAL(Real, "_ZNK4", "12Notification30WaitForNotificationWithTimeoutENS0_8DurationE")(this, timeout);
   if (came) __tsan_acquire(const_cast<std::atomic<bool>*>(&notified_yet_));
   return came;
 }
 
 bool Notification::WaitForNotificationWithDeadline(Time deadline) const {
   using Real = bool (*)(const Notification*, Time);
-  const bool came =
-      REAL(Real, "_ZNK4",
-           "12Notification31WaitForNotificationWithDeadlineENS0_4TimeE")(
-          this, deadline);
+  const bool came = REAL(Real, "_ZNK4", "12Notification31WaitForNotificationWithDeadlineENS0_4TimeE")(this, deadline);
   if (came) __tsan_acquire(const_cast<std::atomic<bool>*>(&notified_yet_));
   return came;
 }

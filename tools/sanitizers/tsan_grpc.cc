@@ -43,8 +43,7 @@ bool grpc_present = false;
 alignas(8) char grpc_clock[8];
 
 int FindLibrary(dl_phdr_info* info, size_t, void*) {
-  constexpr std::array<const char*, 3> kNames = {"/libgrpc++.so", "/libgrpc.so",
-                                                 "/libgpr.so"};
+  constexpr std::array<const char*, 3> kNames = {"/libgrpc++.so", "/libgrpc.so", "/libgpr.so"};
   for (size_t i = 0; i < kNames.size(); ++i) {
     if (std::strstr(info->dlpi_name, kNames[i]) == nullptr) continue;
     for (int p = 0; p < info->dlpi_phnum; ++p) {
@@ -60,9 +59,7 @@ int FindLibrary(dl_phdr_info* info, size_t, void*) {
 
 // Runs before ordinary static initializers; until then nobody is in gRPC on two
 // threads.
-__attribute__((constructor(101))) void FindLibraries() {
-  dl_iterate_phdr(FindLibrary, nullptr);
-}
+__attribute__((constructor(101))) void FindLibraries() { dl_iterate_phdr(FindLibrary, nullptr); }
 
 bool InGrpc(const void* address) {
   if (!grpc_present) return false;
@@ -103,9 +100,7 @@ extern "C" {
 
 // The first race ends the program: a death test can see it, and a log stays
 // short.
-const char* __tsan_default_options() {
-  return "halt_on_error=1:second_deadlock_stack=1";
-}
+const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1"; }
 
 // What gRPC copies, frees, sends and receives it orders by atomics of its own;
 // it draws random numbers from Abseil's pool under a spin lock.
@@ -124,27 +119,21 @@ void __tsan_func_entry(void* caller) {
   AcquireIfGrpc(caller);
 }
 
-grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops,
-                                      size_t count, void* tag, void* reserved) {
-  static const auto real =
-      Hidden<decltype(&grpc_call_start_batch)>("grpc_call_start_batch");
+grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops, size_t count, void* tag, void* reserved) {
+  static const auto real = Hidden<decltype(&grpc_call_start_batch)>("grpc_call_start_batch");
   __tsan_release(grpc_clock);
   return real(call, ops, count, tag, reserved);
 }
 
-grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
-                                      gpr_timespec deadline, void* reserved) {
-  static const auto real = Hidden<decltype(&grpc_completion_queue_next)>(
-      "grpc_completion_queue_next");
+grpc_event grpc_completion_queue_next(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved) {
+  static const auto real = Hidden<decltype(&grpc_completion_queue_next)>("grpc_completion_queue_next");
   const grpc_event event = real(queue, deadline, reserved);
   __tsan_acquire(grpc_clock);
   return event;
 }
 
-grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue, void* tag,
-                                       gpr_timespec deadline, void* reserved) {
-  static const auto real = Hidden<decltype(&grpc_completion_queue_pluck)>(
-      "grpc_completion_queue_pluck");
+grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue, void* tag, gpr_timespec deadline, void* reserved) {
+  static const auto real = Hidden<decltype(&grpc_completion_queue_pluck)>("grpc_completion_queue_pluck");
   const grpc_event event = real(queue, tag, deadline, reserved);
   __tsan_acquire(grpc_clock);
   return event;

@@ -15,8 +15,7 @@
 namespace {
 
 // Runs `first` on a thread of its own and `second` here, and waits for both.
-void Both(const std::function<void()>& first,
-          const std::function<void()>& second) {
+void Both(const std::function<void()>& first, const std::function<void()>& second) {
   std::thread other(first);
   second();
   other.join();
@@ -75,8 +74,7 @@ TEST(TsanTest, AwaitAndLockWhenOrder) {
         mu.Unlock();
       } else {
         absl::MutexLock lock(&mu);
-        EXPECT_TRUE(
-            mu.AwaitWithTimeout(absl::Condition(&my_turn), absl::Minutes(1)));
+        EXPECT_TRUE(mu.AwaitWithTimeout(absl::Condition(&my_turn), absl::Minutes(1)));
         turn = 1 - mine;
       }
     }
@@ -139,10 +137,8 @@ TEST(TsanTest, BlockingCounterOrders) {
 
 TEST(TsanTest, StatusIsDroppedByWhicheverThreadIsLast) {
   for (int i = 0; i < 100; ++i) {
-    absl::Status status =
-        absl::InternalError("a message that lives on the heap");
-    std::thread other(
-        [copy = status] { EXPECT_FALSE(copy.message().empty()); });
+    absl::Status status = absl::InternalError("a message that lives on the heap");
+    std::thread other([copy = status] { EXPECT_FALSE(copy.message().empty()); });
     EXPECT_FALSE(status.message().empty());
     status = absl::OkStatus();
     other.join();
