@@ -17,7 +17,7 @@ libtorch_cuda=$cache/libtorch-2.11.0-cuda
 # one with CUDA if it was installed here, else the one without.
 libtorch_home() {
   if [[ -n ${PENSTOCK_LIBTORCH:-} ]]; then
-    printf '%s\n' "$PENSTOCK_LIBTORCH"
+    realpath -m "$PENSTOCK_LIBTORCH"
   elif [[ -d $libtorch_cuda ]]; then
     printf '%s\n' "$libtorch_cuda"
   else
