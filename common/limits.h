@@ -12,6 +12,19 @@ namespace penstock::limits {
 // Payload of one frame. Larger gRPC messages halve the throughput, and gRPC's own receive limit is 4 MiB.
 inline constexpr size_t kPieceBytes = size_t{1} << 20;
 
+// A frame's header: ids, a name and a shape; 200 bytes in practice.
+inline constexpr size_t kMaxFrameHeaderBytes = size_t{16} << 10;
+
+// How long a rank waits for a tensor, or for the step's decision, before it gives up: the last of the timeouts, for a
+// peer that is alive and does nothing. A dead one is seen by its stream within milliseconds.
+inline constexpr absl::Duration kMailboxWait = absl::Minutes(10);
+
+// A wait that lasts so long is told in the log, with what is waited for.
+inline constexpr absl::Duration kStalledNotice = absl::Seconds(10);
+
+// Free receive buffers that a worker keeps for the next tensors, beside those in use.
+inline constexpr size_t kMaxPooledBytes = size_t{256} << 20;
+
 // Alignment of every tensor that came over the wire and of every slice of a flat buffer: a cache line, and
 // what keeps vector kernels on one code path (docs/exactness.md).
 inline constexpr size_t kTensorAlignment = 64;
@@ -21,6 +34,9 @@ inline constexpr int kMaxTensorRank = 8;
 
 // A job file larger than this is a mistake, and YAML aliases could blow up memory.
 inline constexpr size_t kMaxYamlBytes = size_t{8} << 20;
+
+// Layers of a model once `repeat` is unrolled: beyond any real network, and a typo must not fill memory.
+inline constexpr int kMaxLayers = 10'000;
 
 // Errors shown for one file: more do not help.
 inline constexpr int kMaxFileErrors = 20;
@@ -33,6 +49,9 @@ inline constexpr int kMaxQueuedJobs = 1000;
 
 // Log lines kept in a worker until a heartbeat takes them; the oldest go first, and the loss is logged.
 inline constexpr size_t kMaxPendingLogLines = 4096;
+
+// Log lines that one heartbeat carries: far below gRPC's 4 MiB even when each holds a compiler's message.
+inline constexpr size_t kMaxLogLinesPerHeartbeat = 256;
 
 // Longest wait for a control call that only answers (connect included).
 inline constexpr absl::Duration kControlDeadline = absl::Seconds(10);

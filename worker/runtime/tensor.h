@@ -1,4 +1,4 @@
-// Boundary tensors as the runtime sees them: bytes with a dtype and a shape. No torch.
+// Boundary tensors as the runtime sees them: bytes with a dtype and a shape. No torch. Thread-compatible.
 #ifndef PENSTOCK_WORKER_RUNTIME_TENSOR_H_
 #define PENSTOCK_WORKER_RUNTIME_TENSOR_H_
 
@@ -51,6 +51,10 @@ struct BoundaryKey {
 
 // "forward x of micro-batch 3 for stage 1, pass 12".
 std::string ToText(const BoundaryKey& key);
+
+v1::TensorKey ToProto(const BoundaryKey& key);
+// Numbers that do not fit an int become -1, which no plan knows.
+BoundaryKey FromProto(const v1::TensorKey& key);
 
 }  // namespace penstock
 

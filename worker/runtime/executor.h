@@ -1,0 +1,47 @@
+// Walks a rank's action list. Knows nothing of schedules but the list. Thread-compatible: one thread a rank.
+#ifndef PENSTOCK_WORKER_RUNTIME_EXECUTOR_H_
+#define PENSTOCK_WORKER_RUNTIME_EXECUTOR_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/action.h"
+#include "common/clock.h"
+#include "worker/runtime/stage_runner.h"
+#include "worker/runtime/stop_signal.h"
+#include "worker/runtime/tensor.h"
+
+namespace penstock {
+
+// Where boundary tensors come from and go to.
+class TensorPort {
+ public:
+  virtual ~TensorPort() = default;
+  // Waits for a tensor. Errors: DeadlineExceeded: it did not come; Unavailable: a neighbour is gone.
+  virtual absl::StatusOr<ReceivedTensor> Receive(const BoundaryKey& key) = 0;
+  // Hands a tensor over to be sent. Does not wait for the receiver.
+  virtual absl::Status Send(const BoundaryKey& key, TensorView tensor) = 0;
+};
+
+struct WalkTimes {
+  absl::Duration busy;   // in compute actions
+  absl::Duration total;  // first action's start to last action's end
+};
+
+// The tensor that a send or a receive is about. REQUIRES: not a compute action.
+BoundaryKey KeyOf(const Action& action, uint64_t pass);
+
+// "step 12", "evaluation batch 0", "generation".
+std::string ToText(const Pass& pass);
+
+// Runs every action of the list, in order: receives, computes, sends. BeginPass and EndPass are the caller's.
+// Errors: the runner's and the port's, with rank-local place ("step 12, action 1F3") before the message; the stop
+//         signal's reason, within one action of its coming.
+absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, StageRunner* runner, TensorPort* port,
+                                   const StopSignal& stop, Clock* clock);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_RUNTIME_EXECUTOR_H_
