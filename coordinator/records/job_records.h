@@ -11,11 +11,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "proto/coordinator.pb.h"
 
 namespace penstock {
 
-// One line of metrics.jsonl. Numbers are written at full precision.
+// One line of metrics.jsonl. Numbers are written at full precision; NaN and infinity as null.
 struct StepMetrics {
   uint64_t step = 0;
   double loss = 0;
@@ -25,7 +26,7 @@ struct StepMetrics {
   double tokens_per_second = 0;
   double bubble = 0;
   std::string sha256;                       // log.hash only
-  std::optional<v1::EvalResult> eval;       // a line of its own: {"step", "eval_loss", "eval_accuracy"}
+  std::optional<v1::EvalResult> eval;       // set: the line is {"step", "eval_loss", "eval_accuracy"} alone
 };
 
 class JobRecords {
@@ -49,6 +50,8 @@ class JobRecords {
   std::vector<std::string> TailLog(const std::string& job, uint32_t rank, int count) const;
 
  private:
+  std::string LogPath(const std::string& job, absl::string_view name) const;
+
   const std::string state_dir_;
 };
 
