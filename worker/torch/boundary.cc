@@ -1,0 +1,43 @@
+#include "worker/torch/boundary.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace penstock {
+
+TensorView ToView(at::Tensor tensor) {
+  CHECK(tensor.is_contiguous());
+  CHECK(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kLong) << tensor.scalar_type();
+  auto owner = std::make_shared<at::Tensor>(tensor.cpu());
+  TensorView view;
+  view.meta.dtype = tensor.scalar_type() == at::kFloat ? v1::DTYPE_FLOAT32 : v1::DTYPE_INT64;
+  view.meta.shape = owner->sizes().vec();
+  view.data = static_cast<const char*>(owner->const_data_ptr());
+  view.bytes = owner->nbytes();
+  view.owner = std::move(owner);
+  return view;
+}
+
+absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device) {
+  at::ScalarType type;
+  switch (received.meta.dtype) {
+    case v1::DTYPE_FLOAT32: type = at::kFloat; break;
+    case v1::DTYPE_INT64: type = at::kLong; break;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("no layer takes a boundary tensor of type ", v1::DType_Name(received.meta.dtype)));
+  }
+  size_t bytes = c10::elementSize(type);
+  for (int64_t size : received.meta.shape) bytes *= static_cast<size_t>(size);
+  if (bytes != received.bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a boundary tensor came with ", received.bytes, " bytes, its shape needs ", bytes));
+  }
+  char* data = received.data.get();
+  const at::Tensor tensor = at::from_blob(data, received.meta.shape, [held = std::move(received.data)](void*) {}, type);
+  return tensor.to(device);
+}
+
+}  // namespace penstock

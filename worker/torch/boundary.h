@@ -1,0 +1,20 @@
+// Boundary tensors between torch and the runtime: bytes are shared, not copied (on a CPU). Thread-safe.
+#ifndef PENSTOCK_WORKER_TORCH_BOUNDARY_H_
+#define PENSTOCK_WORKER_TORCH_BOUNDARY_H_
+
+#include "absl/status/statusor.h"
+#include "worker/runtime/tensor.h"
+#include "worker/torch/torch.h"
+
+namespace penstock {
+
+// A view that keeps the tensor alive. REQUIRES: contiguous; float32 or int64.
+TensorView ToView(at::Tensor tensor);
+
+// A tensor over the received memory, on `device`.
+// Errors: InvalidArgument: dtype, or bytes that do not fill the shape.
+absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_TORCH_BOUNDARY_H_

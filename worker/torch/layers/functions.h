@@ -1,0 +1,88 @@
+// Makers of the primitive layer functions; build.h puts them together. Pointers to parameters are borrowed.
+// Formulas: docs/models.md.
+#ifndef PENSTOCK_WORKER_TORCH_LAYERS_FUNCTIONS_H_
+#define PENSTOCK_WORKER_TORCH_LAYERS_FUNCTIONS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "worker/torch/layers/batch_statistics.h"
+#include "worker/torch/layers/layer_function.h"
+#include "worker/torch/layers/linear_map.h"
+
+namespace penstock {
+
+using LayerFunctionPtr = std::unique_ptr<LayerFunction>;
+
+// ---- pointwise and by rows (pointwise.cc, rows.cc)
+
+enum class Activation { kRelu, kGeluTanh, kGeluExact, kSilu, kTanh, kSigmoid };
+LayerFunctionPtr MakeActivation(Activation activation);
+
+// `name` keys the random mask; 0 <= p < 1. The identity outside of training.
+LayerFunctionPtr MakeDropout(std::string name, double p);
+
+// [batch, a, b, ...] -> [batch, a·b·...].
+LayerFunctionPtr MakeFlatten();
+
+// Sleeps; passes its input on.
+LayerFunctionPtr MakeDelay(Clock* clock, absl::Duration forward, absl::Duration backward);
+
+// Tokens [batch, time] int64 -> [batch, time, dim]. weight: [vocab, dim].
+LayerFunctionPtr MakeEmbedding(Parameter* weight);
+
+// x[b, t] + weight[t]. weight: [context, dim].
+LayerFunctionPtr MakePositionEmbedding(Parameter* weight);
+
+// Over the last dimension.
+LayerFunctionPtr MakeLinear(LinearMap map);
+
+// Over the last dimension. bias may be null.
+LayerFunctionPtr MakeLayerNorm(Parameter* weight, Parameter* bias, double eps);
+LayerFunctionPtr MakeRmsNorm(Parameter* weight, double eps);
+
+// ---- images (spatial.cc): x [batch, channels, height, width]
+
+// bias may be null.
+LayerFunctionPtr MakeConv2d(Parameter* weight, Parameter* bias, int64_t stride, int64_t padding);
+
+struct PoolShape {
+  int64_t kernel = 0;
+  int64_t stride = 0;
+  int64_t padding = 0;
+};
+LayerFunctionPtr MakeMaxPool(PoolShape shape);
+LayerFunctionPtr MakeAvgPool(PoolShape shape);
+
+// x: [batch, channels] or [batch, channels, ...]. Training: normalises by the micro-batch and adds its statistics to
+// `statistics`; otherwise by the moving averages.
+LayerFunctionPtr MakeBatchNorm(Parameter* weight, Parameter* bias, double eps, BatchStatistics* statistics);
+
+// ---- attention (attention.cc)
+
+struct AttentionOptions {
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  bool rotary = false;
+  double rotary_base = 10000;
+};
+// Causal self-attention over x [batch, time, dim]. Queries, keys and values, in this order, are the columns of the
+// projections' outputs laid side by side, each [heads or kv_heads, dim / heads].
+// REQUIRES: a projection's end falls on an end of queries, keys or values.
+LayerFunctionPtr MakeAttention(AttentionOptions options, std::vector<LinearMap> projections, LinearMap output);
+
+// ---- composites (composites.cc)
+
+LayerFunctionPtr MakeSequence(std::vector<LayerFunctionPtr> parts);
+// x + block(x).
+LayerFunctionPtr MakeResidual(LayerFunctionPtr block);
+// down(silu(gate(x)) * up(x)).
+LayerFunctionPtr MakeSwiGlu(LinearMap gate, LinearMap up, LinearMap down);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_TORCH_LAYERS_FUNCTIONS_H_

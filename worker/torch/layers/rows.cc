@@ -1,0 +1,157 @@
+#include <utility>
+
+#include "worker/torch/layers/functions.h"
+
+namespace penstock {
+namespace {
+
+class EmbeddingFunction final : public LayerFunction {
+ public:
+  explicit EmbeddingFunction(Parameter* weight) : weight_(weight) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
+    at::Tensor y = at::embedding(weight_->value, x);
+    if (tape != nullptr) tape->Push(std::move(x));
+    return y;
+  }
+
+  at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape* tape, GradientSink* sink) override {
+    const at::Tensor tokens = tape->Pop();
+    sink->Add(weight_, at::embedding_dense_backward(gradient, tokens, weight_->value.size(0), /*padding_idx=*/-1,
+                                                    /*scale_grad_by_freq=*/false));
+    return {};
+  }
+
+ private:
+  Parameter* const weight_;
+};
+
+class PositionEmbeddingFunction final : public LayerFunction {
+ public:
+  explicit PositionEmbeddingFunction(Parameter* weight) : weight_(weight) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape*) override {
+    return at::add(x, weight_->value.narrow(0, 0, x.size(1)));
+  }
+
+  at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape*, GradientSink* sink) override {
+    const int64_t time = gradient.size(1);
+    at::Tensor used = gradient.sum(0);
+    if (time < weight_->value.size(0)) {
+      at::Tensor whole = at::zeros(weight_->value.sizes(), weight_->value.options());
+      whole.narrow(0, 0, time).copy_(used);
+      used = std::move(whole);
+    }
+    sink->Add(weight_, std::move(used));
+    return gradient;
+  }
+
+ private:
+  Parameter* const weight_;
+};
+
+class LinearFunction final : public LayerFunction {
+ public:
+  explicit LinearFunction(LinearMap map) : map_(map) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
+    std::vector<int64_t> shape = x.sizes().vec();
+    at::Tensor y = map_.Forward(AsRows(x));
+    shape.back() = y.size(-1);
+    if (tape != nullptr) tape->Push(std::move(x));
+    return y.view(shape);
+  }
+
+  at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
+    const at::Tensor x = tape->Pop();
+    const at::Tensor rows = AsRows(gradient);
+    map_.AddGradients(AsRows(x), rows, sink);
+    if (!context.input_gradient) return {};
+    return map_.InputGradient(rows).view(x.sizes());
+  }
+
+ private:
+  const LinearMap map_;
+};
+
+class LayerNormFunction final : public LayerFunction {
+ public:
+  LayerNormFunction(Parameter* weight, Parameter* bias, double eps) : weight_(weight), bias_(bias), eps_(eps) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
+    auto [y, mean, rstd] = at::native_layer_norm(x, {x.size(-1)}, weight_->value, Bias(), eps_);
+    if (tape != nullptr) {
+      tape->Push(std::move(x));
+      tape->Push(std::move(mean));
+      tape->Push(std::move(rstd));
+    }
+    return y;
+  }
+
+  at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
+    const at::Tensor rstd = tape->Pop(), mean = tape->Pop(), x = tape->Pop();
+    auto [dx, dweight, dbias] = at::native_layer_norm_backward(gradient, x, {x.size(-1)}, mean, rstd, weight_->value,
+                                                               Bias(), {context.input_gradient, true, bias_ != nullptr});
+    sink->Add(weight_, std::move(dweight));
+    if (bias_ != nullptr) sink->Add(bias_, std::move(dbias));
+    return dx;
+  }
+
+ private:
+  std::optional<at::Tensor> Bias() const {
+    return bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
+  }
+
+  Parameter* const weight_;
+  Parameter* const bias_;
+  const double eps_;
+};
+
+// y = w * x * r, r = 1 / sqrt(mean(x^2) + eps).
+class RmsNormFunction final : public LayerFunction {
+ public:
+  RmsNormFunction(Parameter* weight, double eps) : weight_(weight), eps_(eps) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
+    at::Tensor r = at::mul(x, x).mean(-1, /*keepdim=*/true).add_(eps_).rsqrt_();
+    at::Tensor y = at::mul(x, r).mul_(weight_->value);
+    if (tape != nullptr) {
+      tape->Push(std::move(x));
+      tape->Push(std::move(r));
+    }
+    return y;
+  }
+
+  // With n = x r (the normalised rows): dw = sum over rows of g n; dx = r (g w - n mean(g w n)).
+  at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
+    const at::Tensor r = tape->Pop(), x = tape->Pop();
+    at::Tensor normalised = at::mul(x, r);
+    sink->Add(weight_, AsRows(at::mul(gradient, normalised)).sum(0));
+    if (!context.input_gradient) return {};
+    at::Tensor scaled = at::mul(gradient, weight_->value);
+    const at::Tensor along = at::mul(scaled, normalised).mean(-1, /*keepdim=*/true);
+    return scaled.sub_(normalised.mul_(along)).mul_(r);
+  }
+
+ private:
+  Parameter* const weight_;
+  const double eps_;
+};
+
+}  // namespace
+
+LayerFunctionPtr MakeEmbedding(Parameter* weight) { return std::make_unique<EmbeddingFunction>(weight); }
+
+LayerFunctionPtr MakePositionEmbedding(Parameter* weight) {
+  return std::make_unique<PositionEmbeddingFunction>(weight);
+}
+
+LayerFunctionPtr MakeLinear(LinearMap map) { return std::make_unique<LinearFunction>(map); }
+
+LayerFunctionPtr MakeLayerNorm(Parameter* weight, Parameter* bias, double eps) {
+  return std::make_unique<LayerNormFunction>(weight, bias, eps);
+}
+
+LayerFunctionPtr MakeRmsNorm(Parameter* weight, double eps) { return std::make_unique<RmsNormFunction>(weight, eps); }
+
+}  // namespace penstock

@@ -1,0 +1,221 @@
+#include "worker/torch/torch_rank.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/micro_batch.h"
+#include "common/status_macros.h"
+#include "model/lr_schedule.h"
+#include "worker/torch/boundary.h"
+#include "worker/torch/loss.h"
+#include "worker/torch/token_sampler.h"
+#include "worker/torch/torch_guard.h"
+
+namespace penstock {
+
+LayerContext TorchRank::Context(int micro_batch) const {
+  LayerContext context;
+  context.seed = spec_.train().seed();
+  context.step = pass_.step;
+  context.micro_batch = micro_batch;
+  context.training = pass_.mode == v1::PASS_TRAIN;
+  return context;
+}
+
+double TorchRank::Share(int micro_batch) const {
+  const int64_t batch = spec_.train().batch_size();
+  return static_cast<double>(MicroBatch(batch, plan_.micro_batches(), micro_batch).size()) / static_cast<double>(batch);
+}
+
+std::string TorchRank::Where(int stage, absl::string_view doing, int micro_batch) const {
+  const auto it = stages_.find(stage);
+  const std::string layer = it == stages_.end() ? "" : absl::StrCat(", layer ", it->second->layer());
+  return absl::StrCat("stage ", stage, layer, ", ", doing, " of micro-batch ", micro_batch);
+}
+
+absl::Status TorchRank::BeginPass(const Pass& pass) {
+  return RunTorch([] { return "starting a pass"; },
+                  [&] {
+                    pass_ = pass;
+                    edges_.clear();
+                    loss_tapes_.clear();
+                    losses_.assign(plan_.micro_batches(), 0);
+                    eval_.Clear();
+                    next_token_.reset();
+                    for (auto& [number, stage] : stages_) stage->BeginPass(plan_.micro_batches());
+                    if (pass.mode == v1::PASS_TRAIN) Discard();
+                    return reader_.has_value() ? reader_->BeginPass(pass) : absl::OkStatus();
+                  });
+}
+
+absl::Status TorchRank::Forward(int stage, int micro_batch) {
+  return RunTorch([&] { return Where(stage, "forward", micro_batch); }, [&] { return RunForward(stage, micro_batch); });
+}
+
+absl::Status TorchRank::Backward(int stage, int micro_batch) {
+  return RunTorch([&] { return Where(stage, "backward", micro_batch); },
+                  [&] { return RunBackward(stage, micro_batch); });
+}
+
+absl::Status TorchRank::RunForward(int stage, int micro_batch) {
+  const auto it = stages_.find(stage);
+  if (it == stages_.end()) return absl::InternalError("the stage is not on this rank");
+  at::Tensor input;
+  if (IsFirst(stage)) {
+    PENSTOCK_ASSIGN_OR_RETURN(input, reader_->Inputs(micro_batch));
+    input = input.to(device_);
+  } else {
+    PENSTOCK_ASSIGN_OR_RETURN(input, TakeEdge({stage, v1::DIRECTION_FORWARD, micro_batch}));
+  }
+  at::Tensor output = it->second->Forward(std::move(input), Context(micro_batch));
+  if (IsLast(stage)) return FinishLastStage(micro_batch, std::move(output));
+  Leave({stage + 1, v1::DIRECTION_FORWARD, micro_batch}, std::move(output));
+  return absl::OkStatus();
+}
+
+absl::Status TorchRank::FinishLastStage(int micro_batch, at::Tensor output) {
+  if (pass_.mode == v1::PASS_GENERATE) return SampleNextToken(output);
+  PENSTOCK_ASSIGN_OR_RETURN(at::Tensor target, reader_->Targets(micro_batch));
+  target = target.to(device_);
+  if (pass_.mode == v1::PASS_TRAIN) {
+    losses_[micro_batch] =
+        LossForward(spec_.model().loss(), output, target, Share(micro_batch), &loss_tapes_[micro_batch]);
+    return absl::OkStatus();
+  }
+  const v1::EvalSums sums = LossSums(spec_.model().loss(), output, target);
+  eval_.set_loss_sum(eval_.loss_sum() + sums.loss_sum());
+  eval_.set_targets(eval_.targets() + sums.targets());
+  eval_.set_correct(eval_.correct() + sums.correct());
+  return absl::OkStatus();
+}
+
+absl::Status TorchRank::SampleNextToken(const at::Tensor& output) {
+  if (output.dim() != 3) return absl::FailedPreconditionError("the model is not a language model");
+  const int64_t length = output.size(1);
+  const at::Tensor logits = output.select(1, length - 1).select(0, 0).contiguous().cpu();
+  next_token_ = SampleToken({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())},
+                            {pass_.temperature, pass_.top_k, pass_.seed}, pass_.tokens);
+  return absl::OkStatus();
+}
+
+absl::Status TorchRank::RunBackward(int stage, int micro_batch) {
+  const auto it = stages_.find(stage);
+  if (it == stages_.end()) return absl::InternalError("the stage is not on this rank");
+  if (!it->second->HasForward(micro_batch)) return absl::InternalError("its forward has not run");
+  // `given` keeps a second reference on what came from outside, so that no layer writes into it.
+  at::Tensor gradient, given;
+  if (IsLast(stage)) {
+    gradient = LossGradient(spec_.model().loss(), Share(micro_batch), &loss_tapes_[micro_batch]);
+    loss_tapes_.erase(micro_batch);
+  } else {
+    PENSTOCK_ASSIGN_OR_RETURN(given, TakeEdge({stage, v1::DIRECTION_BACKWARD, micro_batch}));
+    gradient = given;
+  }
+  at::Tensor input_gradient = it->second->Backward(std::move(gradient), Context(micro_batch));
+  if (!IsFirst(stage)) Leave({stage - 1, v1::DIRECTION_BACKWARD, micro_batch}, std::move(input_gradient));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<at::Tensor> TorchRank::TakeEdge(const Edge& edge) {
+  const auto it = edges_.find(edge);
+  if (it == edges_.end()) {
+    return absl::InternalError(absl::StrCat("the ", edge.direction == v1::DIRECTION_FORWARD ? "activation" : "gradient",
+                                            " for stage ", edge.stage, ", micro-batch ", edge.micro_batch,
+                                            " is not there: the action list asks for it too early"));
+  }
+  at::Tensor tensor = std::move(it->second);
+  edges_.erase(it);
+  return tensor;
+}
+
+absl::StatusOr<TensorView> TorchRank::TakeOutput(int stage, v1::Direction direction, int micro_batch) {
+  TensorView view;
+  const absl::Status taken = RunTorch(
+      [&] { return Where(stage, "sending", micro_batch); },
+      [&]() -> absl::Status {
+        const int to = direction == v1::DIRECTION_FORWARD ? stage + 1 : stage - 1;
+        PENSTOCK_ASSIGN_OR_RETURN(at::Tensor tensor, TakeEdge({to, direction, micro_batch}));
+        if (!tensor.defined()) return absl::InternalError("tokens have no gradient to send");
+        view = ToView(std::move(tensor));
+        return absl::OkStatus();
+      });
+  if (!taken.ok()) return taken;
+  return view;
+}
+
+absl::Status TorchRank::GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) {
+  return RunTorch([&] { return Where(stage, "receiving", micro_batch); },
+                  [&]() -> absl::Status {
+                    PENSTOCK_ASSIGN_OR_RETURN(edges_[Edge({stage, direction, micro_batch})],
+                                              FromReceived(std::move(tensor), device_));
+                    return absl::OkStatus();
+                  });
+}
+
+absl::StatusOr<PassResult> TorchRank::EndPass() {
+  absl::StatusOr<PassResult> result = absl::InternalError("no result");
+  const absl::Status ended = RunTorch([] { return "ending a pass"; },
+                                      [&] {
+                                        result = RunEndPass();
+                                        return result.status();
+                                      });
+  if (!ended.ok()) return ended;
+  return result;
+}
+
+absl::StatusOr<PassResult> TorchRank::RunEndPass() {
+  PassResult result;
+  const bool has_last = stages_.count(stage_count() - 1) > 0;
+  if (pass_.mode == v1::PASS_GENERATE) {
+    result.next_token = next_token_;
+    return result;
+  }
+  if (pass_.mode == v1::PASS_EVAL) {
+    if (has_last) result.eval = eval_;
+    return result;
+  }
+  for (const auto& [number, stage] : stages_) {
+    if (!stage->complete()) {
+      return absl::InternalError(absl::StrCat("stage ", number, " has not run the backward pass of every micro-batch"));
+    }
+  }
+  for (const auto& parameter : state_->store().parameters()) {
+    CHECK(parameter->has_gradient) << parameter->name;
+    v1::ParameterNorm norm;
+    norm.set_name(parameter->name);
+    norm.set_squared(SquaredNorm(parameter->gradient));
+    result.finite = result.finite && std::isfinite(norm.squared());
+    result.norms.push_back(std::move(norm));
+  }
+  if (has_last) {
+    result.losses = losses_;
+    for (double loss : losses_) result.finite = result.finite && std::isfinite(loss);
+  }
+  return result;
+}
+
+absl::Status TorchRank::Update(const v1::StepDecision& decision) {
+  return RunTorch([&] { return absl::StrCat("the update of step ", pass_.step); },
+                  [&] {
+                    state_->optimizer().Step(pass_.step, LearningRate(spec_.train(), pass_.step), decision.clip_scale());
+                    for (const auto& statistics : parts_.statistics) statistics->Commit();
+                    step_ = pass_.step;
+                    Discard();
+                    return absl::OkStatus();
+                  });
+}
+
+void TorchRank::Discard() {
+  for (const auto& parameter : state_->store().parameters()) parameter->has_gradient = false;
+  for (const auto& statistics : parts_.statistics) statistics->Begin(plan_.micro_batches());
+}
+
+v1::LoadReply TorchRank::Describe() const {
+  v1::LoadReply reply = description_;
+  reply.set_step(step_);
+  reply.set_allocated_bytes(memory_->AllocatedBytes());
+  return reply;
+}
+
+}  // namespace penstock

@@ -1,0 +1,98 @@
+// A rank's stages on a device: what the executor drives. Thread-compatible, as worker/runtime/stage_runner.h says.
+#ifndef PENSTOCK_WORKER_TORCH_TORCH_RANK_H_
+#define PENSTOCK_WORKER_TORCH_TORCH_RANK_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "proto/worker.pb.h"
+#include "worker/device/device_memory.h"
+#include "worker/runtime/stage_runner.h"
+#include "worker/torch/batch_reader.h"
+#include "worker/torch/layers/build.h"
+#include "worker/torch/rank_state.h"
+#include "worker/torch/stage.h"
+
+namespace penstock {
+
+class TorchRank final : public LoadedRank {
+ public:
+  // Builds the rank's stages and loads or initialises their state.
+  // Args:    memory, clock: outlive the rank.
+  // Errors:  as rpc Load.
+  static absl::StatusOr<std::unique_ptr<TorchRank>> Load(const v1::LoadRequest& request, at::Device device,
+                                                         const DeviceMemory* memory, Clock* clock);
+
+  absl::Status BeginPass(const Pass& pass) override;
+  absl::Status Forward(int stage, int micro_batch) override;
+  absl::Status Backward(int stage, int micro_batch) override;
+  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override;
+  absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) override;
+  absl::StatusOr<PassResult> EndPass() override;
+  absl::Status Update(const v1::StepDecision& decision) override;
+  void Discard() override;
+  v1::LoadReply Describe() const override;
+  absl::StatusOr<v1::SaveReply> Save(uint64_t step, const std::string& directory) override;
+  absl::StatusOr<std::vector<v1::TensorHash>> Hashes() override;
+
+ private:
+  // A tensor at the edge of a stage: its input, or the gradient of its output.
+  struct Edge {
+    int stage;
+    v1::Direction direction;
+    int micro_batch;
+    friend auto operator<=>(const Edge&, const Edge&) = default;
+  };
+
+  TorchRank(const v1::LoadRequest& request, at::Device device, const DeviceMemory* memory);
+
+  absl::Status Build(const v1::LoadRequest& request, Clock* clock);
+  absl::Status BuildStages(const v1::LoadRequest& request, const ModelInfo& model, Clock* clock);
+  absl::Status CheckBatchNorm(const ModelInfo& model) const;
+
+  LayerContext Context(int micro_batch) const;
+  int stage_count() const { return plan_.stages_size(); }
+  bool IsFirst(int stage) const { return stage == 0; }
+  bool IsLast(int stage) const { return stage == stage_count() - 1; }
+  double Share(int micro_batch) const;
+  std::string Where(int stage, absl::string_view doing, int micro_batch) const;
+
+  absl::Status RunForward(int stage, int micro_batch);
+  absl::Status RunBackward(int stage, int micro_batch);
+  absl::Status FinishLastStage(int micro_batch, at::Tensor output);
+  absl::Status SampleNextToken(const at::Tensor& output);
+  absl::StatusOr<at::Tensor> TakeEdge(const Edge& edge);
+  // Leaves what a stage made for its neighbour, `to`.
+  void Leave(const Edge& to, at::Tensor tensor) { edges_[to] = std::move(tensor); }
+  absl::StatusOr<PassResult> RunEndPass();
+
+  const v1::JobSpec spec_;
+  const v1::Plan plan_;
+  const uint32_t rank_;
+  const at::Device device_;
+  const DeviceMemory* const memory_;
+  uint64_t step_ = 0;  // completed updates
+  std::unique_ptr<RankState> state_;
+  LayerParts parts_;
+  std::map<int, std::unique_ptr<Stage>> stages_;  // this rank's, by number
+  std::optional<BatchReader> reader_;             // where the first or last stage is here
+  v1::LoadReply description_;
+
+  // The pass under way.
+  Pass pass_;
+  std::map<Edge, at::Tensor> edges_;  // given or made, not taken yet; keyed by the stage that takes them
+  std::map<int, Tape> loss_tapes_;    // by micro-batch
+  std::vector<double> losses_;
+  v1::EvalSums eval_;
+  std::optional<int64_t> next_token_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_WORKER_TORCH_TORCH_RANK_H_
