@@ -13,7 +13,8 @@
 
 namespace penstock {
 
-// Makes the plan of a job from its `pipeline` keys, or checks the plan that it brings.
+// Makes the plan of a job from its `pipeline` keys, or completes and checks the plan that it brings: training lists
+// from the schedule's name where it has none, sends and receives, forward-only lists, costs.
 // Errors: InvalidArgument: more stages than layers, layers not owned exactly once, a malformed schedule (the message
 //         prints the table with the place), batch_size < micro_batches.
 absl::StatusOr<v1::Plan> MakePlan(const v1::JobSpec& spec);

@@ -1,0 +1,73 @@
+// What layers and stages cost: microseconds and bytes, from FLOPs and bytes. Pure.
+// Source: docs/schedules.md, "Costs".
+#ifndef PENSTOCK_COORDINATOR_PLAN_COSTS_H_
+#define PENSTOCK_COORDINATOR_PLAN_COSTS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "coordinator/plan/partition.h"
+#include "model/model_info.h"
+
+namespace penstock {
+
+// What a device does in a microsecond. The estimates only have to be right in proportion, to balance stages.
+struct Machine {
+  double flops_per_us;         // matrix products of the sizes that layers have
+  double bytes_per_us;         // element by element work: bound by memory
+  double layer_us;             // calling a layer's operations at all
+  double update_bytes_per_us;  // optimizer: over parameters, gradients and its own state
+};
+
+// A CPU with this many threads a worker. REQUIRES: threads >= 1.
+Machine CpuMachine(int threads);
+
+// A layer, or a composite one, for one micro-batch.
+struct ComputeTimes {
+  double forward_us = 0;
+  double backward_us = 0;
+};
+
+// The times of a micro-batch of `samples`. A layer with fixed times (delay) takes exactly those.
+ComputeTimes EstimateTimes(const LayerCost& cost, int64_t samples, const Machine& machine);
+
+// EstimateTimes of each layer.
+std::vector<ComputeTimes> EstimateTimes(const ModelInfo& model, int64_t samples, const Machine& machine);
+
+// One stage for one micro-batch.
+struct StageCost {
+  double forward_us = 0;
+  double backward_us = 0;
+  int64_t activation_bytes = 0;  // kept from its forward to its backward
+  int64_t output_bytes = 0;      // what goes to the next stage and comes back as a gradient; 0 for the last stage
+};
+
+// What lies between two stages on different ranks.
+struct Link {
+  double latency_us = 0;
+  double bytes_per_us = 0;  // 0: the size costs nothing
+
+  // One process to another on the same host.
+  static Link Loopback();
+};
+
+// What a simulation needs to know of a pipeline.
+struct PipelineCosts {
+  std::vector<StageCost> larger;   // by stage: micro-batches [0, num_larger)
+  std::vector<StageCost> smaller;  // by stage: the rest, an uneven tail; empty if there is none
+  int num_larger = 0;
+  std::vector<Link> links;  // links[s]: between stages s and s + 1, each way
+
+  const StageCost& Of(int stage, int micro_batch) const {
+    return micro_batch < num_larger ? larger[stage] : smaller[stage];
+  }
+};
+
+// Adds up the layers of each stage. Every boundary is a Loopback link.
+// REQUIRES: 1 <= micro_batches <= batch; `stages` covers the model's layers.
+PipelineCosts EstimatePipeline(const ModelInfo& model, const Partition& stages, int64_t batch, int micro_batches,
+                               const Machine& machine);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_PLAN_COSTS_H_

@@ -1,0 +1,233 @@
+#include "coordinator/plan/validate.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "coordinator/plan/table.h"
+
+namespace penstock {
+namespace {
+
+// The receive that needs what `kind` sends, and the reverse.
+ActionKind Counterpart(ActionKind kind) {
+  switch (kind) {
+    case ActionKind::kSendForward:
+      return ActionKind::kRecvForward;
+    case ActionKind::kRecvForward:
+      return ActionKind::kSendForward;
+    case ActionKind::kSendBackward:
+      return ActionKind::kRecvBackward;
+    default:
+      return ActionKind::kSendBackward;
+  }
+}
+
+// The action of the same stage and micro-batch that makes what is sent, or needs what is received.
+ActionKind ComputeOf(ActionKind kind) {
+  const bool forward = kind == ActionKind::kSendForward || kind == ActionKind::kRecvForward;
+  return forward ? ActionKind::kForward : ActionKind::kBackward;
+}
+
+class Validator {
+ public:
+  Validator(const ActionTable& table, const Placement& placement, int micro_batches, PassKind pass)
+      : table_(table), placement_(placement), micro_batches_(micro_batches), pass_(pass) {}
+
+  // 1. CheckShape and Index: each list belongs to a rank, each action to its list, and none stands twice.
+  // 2. CheckComplete: nothing is missing.
+  // 3. CheckOrder: what a rank alone can tell of the order.
+  // 4. CheckProgress: the lists can finish together.
+  absl::Status Run(bool with_communication) {
+    with_communication_ = with_communication;
+    PENSTOCK_RETURN_IF_ERROR(CheckShape());
+    PENSTOCK_RETURN_IF_ERROR(Index());
+    PENSTOCK_RETURN_IF_ERROR(CheckComplete());
+    PENSTOCK_RETURN_IF_ERROR(CheckOrder());
+    return CheckProgress();
+  }
+
+ private:
+  static constexpr int kKinds = static_cast<int>(ActionKind::kRecvBackward);
+
+  absl::Status Fault(int rank, size_t position, absl::string_view rule) const {
+    std::vector<std::optional<size_t>> places(table_.size());
+    places[rank] = position;
+    const ActionList& list = table_[rank];
+    const std::string what = position < list.size() ? absl::StrCat(" (", ToText(list[position]), ")") : "";
+    return absl::InvalidArgumentError(absl::StrCat("malformed schedule: rank ", rank, ", action ", position, what, ": ",
+                                                   rule, "\n", TableText(table_, places)));
+  }
+
+  absl::Status CheckShape() const {
+    if (micro_batches_ < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("malformed schedule: needs at least 1 micro-batch, has ", micro_batches_));
+    }
+    if (static_cast<int>(table_.size()) == placement_.num_ranks()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("malformed schedule: ", table_.size(), " lists for ",
+                                                   placement_.num_ranks(), " ranks; each rank has one\n",
+                                                   TableText(table_)));
+  }
+
+  // The rule that makes this action impossible in this list wherever it stands, or "".
+  std::string Impossible(int rank, const Action& action) const {
+    const auto [stage, kind, micro_batch] = action;
+    if (stage < 0 || stage >= placement_.num_stages()) {
+      return absl::StrCat("there is no stage ", stage, "; stages are 0 to ", placement_.num_stages() - 1);
+    }
+    if (micro_batch < 0 || micro_batch >= micro_batches_) {
+      return absl::StrCat("there is no micro-batch ", micro_batch, "; micro-batches are 0 to ", micro_batches_ - 1);
+    }
+    if (placement_.rank_of_stage[stage] != rank) {
+      return absl::StrCat("stage ", stage, " is on rank ", placement_.rank_of_stage[stage]);
+    }
+    if (pass_ == PassKind::kForwardOnly && kind != ActionKind::kForward && ComputeOf(kind) != ActionKind::kForward) {
+      return "a forward-only pass has no backward";
+    }
+    if (IsCompute(kind)) return "";
+    if (!with_communication_)
+      return "sends and receives are put in by the communication pass, not by "
+             "hand";
+    const int peer = PeerStage(action);
+    if (peer < 0 || peer >= placement_.num_stages()) return absl::StrCat("there is no stage ", peer);
+    if (placement_.rank_of_stage[peer] == rank) {
+      return absl::StrCat("stage ", peer, " is on the same rank: nothing travels");
+    }
+    return "";
+  }
+
+  size_t Slot(ActionKind kind, int stage, int micro_batch) const {
+    const size_t row = (static_cast<size_t>(kind) - 1) * placement_.num_stages() + stage;
+    return row * micro_batches_ + micro_batch;
+  }
+
+  absl::Status Index() {
+    position_.assign(size_t{kKinds} * placement_.num_stages() * micro_batches_, kAbsent);
+    for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
+      for (size_t i = 0; i < table_[rank].size(); ++i) {
+        const Action& action = table_[rank][i];
+        if (const std::string rule = Impossible(rank, action); !rule.empty()) return Fault(rank, i, rule);
+        uint32_t& slot = position_[Slot(action.kind, action.stage, action.micro_batch)];
+        if (slot != kAbsent) return Fault(rank, i, absl::StrCat("stands twice, first as action ", slot));
+        slot = static_cast<uint32_t>(i);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether the table must hold this action, given its kind, stage and any micro-batch.
+  bool Needed(ActionKind kind, int stage) const {
+    const bool forward = kind == ActionKind::kForward || (!IsCompute(kind) && ComputeOf(kind) == ActionKind::kForward);
+    if (pass_ == PassKind::kForwardOnly && !forward) return false;
+    if (IsCompute(kind)) return true;
+    if (!with_communication_) return false;
+    const int peer = PeerStage({stage, kind, 0});
+    return peer >= 0 && peer < placement_.num_stages() &&
+           placement_.rank_of_stage[peer] != placement_.rank_of_stage[stage];
+  }
+
+  absl::Status CheckComplete() const {
+    for (int kind_number = 1; kind_number <= kKinds; ++kind_number) {
+      const ActionKind kind = static_cast<ActionKind>(kind_number);
+      for (int stage = 0; stage < placement_.num_stages(); ++stage) {
+        if (!Needed(kind, stage)) continue;
+        for (int m = 0; m < micro_batches_; ++m) {
+          if (position_[Slot(kind, stage, m)] == kAbsent) return Missing({stage, kind, m});
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Missing(const Action& action) const {
+    const int rank = placement_.rank_of_stage[action.stage];
+    if (IsCompute(action.kind)) {
+      return Fault(rank, table_[rank].size(),
+                   absl::StrCat(ToText(action), " is missing; every stage runs every micro-batch once"));
+    }
+    // The place is the other end's, where that stands: it is what would wait, or arrive unasked.
+    const Action other{PeerStage(action), Counterpart(action.kind), action.micro_batch};
+    const uint32_t other_position = position_[Slot(other.kind, other.stage, other.micro_batch)];
+    if (other_position == kAbsent) {
+      return Fault(rank, table_[rank].size(),
+                   absl::StrCat(ToText(action), " is missing, and so is its counterpart ", ToText(other)));
+    }
+    return Fault(
+        placement_.rank_of_stage[other.stage], other_position,
+        absl::StrCat("its counterpart ", ToText(action), " is missing on rank ", rank, "; every SEND has its RECV"));
+  }
+
+  absl::Status CheckOrder() const {
+    for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
+      std::vector<int> last_backward(placement_.num_stages(), -1);
+      for (size_t i = 0; i < table_[rank].size(); ++i) {
+        const auto& [stage, kind, micro_batch] = table_[rank][i];
+        if (kind == ActionKind::kBackward) {
+          PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ActionKind::kForward, micro_batch}));
+          if (micro_batch < last_backward[stage]) {
+            return Fault(rank, i,
+                         absl::StrCat("comes after ", stage, "B", last_backward[stage],
+                                      "; gradients are added in the order of micro-batches"));
+          }
+          last_backward[stage] = micro_batch;
+        } else if (IsSend(kind)) {
+          PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ComputeOf(kind), micro_batch}));
+        } else if (IsRecv(kind) && position_[Slot(ComputeOf(kind), stage, micro_batch)] < i) {
+          return Fault(rank, i,
+                       absl::StrCat("comes after ", ToText({stage, ComputeOf(kind), micro_batch}), ", which needs it"));
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // `first` must stand before position `i` of the same list.
+  absl::Status CheckBefore(int rank, size_t i, const Action& first) const {
+    if (position_[Slot(first.kind, first.stage, first.micro_batch)] < i) return absl::OkStatus();
+    return Fault(rank, i, absl::StrCat("comes before ", ToText(first), ", which it needs"));
+  }
+
+  absl::Status CheckProgress() const {
+    const std::vector<size_t> position = WalkTable(table_, placement_, micro_batches_, [](int, const Action&) {});
+    std::vector<std::optional<size_t>> places(table_.size());
+    std::vector<std::string> waiting;
+    for (size_t rank = 0; rank < table_.size(); ++rank) {
+      if (position[rank] == table_[rank].size()) continue;
+      places[rank] = position[rank];
+      waiting.push_back(absl::StrCat("rank ", rank, " at ", ToText(table_[rank][position[rank]])));
+    }
+    if (waiting.empty()) return absl::OkStatus();
+    std::string who;
+    for (size_t i = 0; i < waiting.size() && i < 4; ++i) absl::StrAppend(&who, i == 0 ? "" : ", ", waiting[i]);
+    if (waiting.size() > 4) absl::StrAppend(&who, " and ", waiting.size() - 4, " more");
+    return absl::InvalidArgumentError(absl::StrCat(
+        "malformed schedule: no progress: each of these waits for another: ", who, "\n", TableText(table_, places)));
+  }
+
+  static constexpr uint32_t kAbsent = UINT32_MAX;
+
+  const ActionTable& table_;
+  const Placement& placement_;
+  const int micro_batches_;
+  const PassKind pass_;
+  bool with_communication_ = false;
+  std::vector<uint32_t> position_;  // in its rank's list, by Slot
+};
+
+}  // namespace
+
+absl::Status ValidateComputeActions(const ActionTable& table, const Placement& placement, int micro_batches,
+                                    PassKind pass) {
+  return Validator(table, placement, micro_batches, pass).Run(/*with_communication=*/false);
+}
+
+absl::Status ValidateTable(const ActionTable& table, const Placement& placement, int micro_batches, PassKind pass) {
+  return Validator(table, placement, micro_batches, pass).Run(/*with_communication=*/true);
+}
+
+}  // namespace penstock

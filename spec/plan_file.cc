@@ -1,0 +1,157 @@
+#include "spec/plan_file.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/action.h"
+#include "common/diagnostic.h"
+#include "common/status_macros.h"
+#include "common/yaml.h"
+
+namespace penstock {
+namespace {
+
+// More is a mistake, and would fill memory before anything could say so.
+constexpr int64_t kMaxMicroBatches = 1 << 20;
+constexpr int64_t kMaxLayers = 1 << 20;
+
+// A training list of another origin than a named schedule.
+constexpr char kCustom[] = "custom";
+
+std::string Indexed(absl::string_view path, size_t index) { return absl::StrCat(path, "[", index, "]"); }
+
+void ReadStages(const std::vector<YamlNode>& nodes, const std::string& path, YamlErrors* errors, v1::Plan* plan) {
+  uint32_t next_layer = 0;
+  for (size_t s = 0; s < nodes.size(); ++s) {
+    YamlMapping mapping(&nodes[s], Indexed(path, s), errors);
+    mapping.Require({"layers"});
+    const int64_t layers = mapping.Integer("layers", 1, kMaxLayers).value_or(1);
+    const int64_t last_rank = static_cast<int64_t>(nodes.size()) - 1;
+    const int64_t rank = mapping.Integer("rank", 0, last_rank).value_or(static_cast<int64_t>(s));
+    mapping.Finish();
+    v1::Stage* stage = plan->add_stages();
+    stage->set_first_layer(next_layer);
+    next_layer += static_cast<uint32_t>(layers);
+    stage->set_end_layer(next_layer);
+    stage->set_rank(static_cast<uint32_t>(rank));
+  }
+}
+
+// One item of a training list. Adds an error and returns nullopt if it is no compute action.
+std::optional<Action> ReadAction(const YamlNode& node, const std::string& path, YamlErrors* errors) {
+  const std::optional<std::string> text = ToText(node, path, errors);
+  if (!text.has_value()) return std::nullopt;
+  const absl::StatusOr<Action> action = ActionFromText(*text);
+  if (!action.ok()) {
+    errors->Add(node, path, action.status().message());
+  } else if (!IsCompute(action->kind)) {
+    errors->Add(node, path, absl::StrCat("'", *text, "' follows from the F and B of this plan: leave it out"));
+  } else {
+    return *action;
+  }
+  return std::nullopt;
+}
+
+void ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, YamlErrors* errors, v1::Plan* plan) {
+  for (size_t rank = 0; rank < nodes.size(); ++rank) {
+    const std::string rank_path = Indexed(path, rank);
+    v1::RankActions* list = plan->add_train();
+    if (!nodes[rank].IsSequence()) {
+      errors->Add(
+          nodes[rank], rank_path,
+          absl::StrCat("'", rank_path, "' must be a list of actions such as [0F0, 0B0], not ", nodes[rank].Describe()));
+      continue;
+    }
+    for (size_t i = 0; i < nodes[rank].items.size(); ++i) {
+      const std::optional<Action> action = ReadAction(nodes[rank].items[i], Indexed(rank_path, i), errors);
+      if (action.has_value()) *list->add_actions() = ToProto(*action);
+    }
+  }
+}
+
+// The stage's layers for a comment, cut where they are many.
+std::string LayersComment(const v1::Stage& stage, const std::vector<std::string>& names) {
+  if (stage.end_layer() > names.size()) return "";
+  constexpr uint32_t kShown = 8;
+  const std::vector<std::string> shown(names.begin() + stage.first_layer(),
+                                       names.begin() + std::min(stage.end_layer(), stage.first_layer() + kShown));
+  const uint32_t layers = stage.end_layer() - stage.first_layer();
+  std::string text = absl::StrCat("  # ", absl::StrJoin(shown, " "));
+  if (layers > kShown) absl::StrAppend(&text, " ... ", names[stage.end_layer() - 1]);
+  return text;
+}
+
+}  // namespace
+
+v1::Plan ReadPlanNode(const YamlNode& node, const std::string& path, YamlErrors* errors) {
+  v1::Plan plan;
+  YamlMapping mapping(&node, path, errors);
+  mapping.Require({"version", "kind", "micro_batches", "stages"});
+  mapping.Integer("version", 1, 1);
+  mapping.Choice("kind", {"plan"});
+  plan.set_micro_batches(static_cast<uint32_t>(mapping.Integer("micro_batches", 1, kMaxMicroBatches).value_or(1)));
+  const bool has_lists = mapping.Has("train");
+  plan.set_schedule(mapping.Choice("schedule", {"gpipe", "1f1b", "auto", kCustom}).value_or(kCustom));
+  if (plan.schedule() == kCustom && !has_lists && errors->Sound(mapping.PathOf("schedule"))) {
+    errors->AddAtKey(node, mapping.PathOf("train"), "a plan needs a 'schedule' by name, or the lists of 'train'", 1);
+  }
+  if (const std::vector<YamlNode>* stages = mapping.Sequence("stages")) {
+    const std::string stages_path = mapping.PathOf("stages");
+    if (stages->empty()) errors->Add(*mapping.Find("stages"), stages_path, "'stages' must have at least one");
+    ReadStages(*stages, stages_path, errors, &plan);
+  }
+  if (const std::vector<YamlNode>* lists = mapping.Sequence("train")) {
+    if (static_cast<int>(lists->size()) != plan.stages_size() && errors->Sound(mapping.PathOf("stages"))) {
+      errors->Add(*mapping.Find("train"), mapping.PathOf("train"),
+                  absl::StrCat("'train' has ", lists->size(), " lists for ", plan.stages_size(),
+                               " ranks; leave it out to have them made from 'schedule'"));
+    }
+    ReadLists(*lists, mapping.PathOf("train"), errors, &plan);
+  }
+  mapping.Finish();
+  return plan;
+}
+
+absl::StatusOr<v1::Plan> ReadPlanFile(const std::string& path) {
+  Diagnostics diagnostics;
+  PENSTOCK_ASSIGN_OR_RETURN(const YamlNode root, ReadYamlFile(path, &diagnostics));
+  if (!diagnostics.ok()) return diagnostics.ToStatus();
+  YamlErrors errors(&diagnostics);
+  v1::Plan plan = ReadPlanNode(root, "", &errors);
+  PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
+  return plan;
+}
+
+std::string PlanToYaml(const v1::Plan& plan, const std::vector<std::string>& layer_names) {
+  std::string text = absl::StrCat(
+      "# Edit it and give it back to a job as `pipeline: {plan: FILE}`.\n"
+      "version: 1\n"
+      "kind: plan\n"
+      "micro_batches: ",
+      plan.micro_batches(), "\n", "schedule: ", YamlText(plan.schedule()), "\n", "stages:\n");
+  for (const v1::Stage& stage : plan.stages()) {
+    absl::StrAppend(&text, "  - {layers: ", stage.end_layer() - stage.first_layer(), ", rank: ", stage.rank(), "}",
+                    LayersComment(stage, layer_names), "\n");
+  }
+  if (plan.train_size() == 0) return text;
+  absl::StrAppend(&text,
+                  "# What each rank runs in a step: <stage><F forward, B "
+                  "backward><micro-batch>. Without these lists\n"
+                  "# they are made from `schedule`; take them out to change "
+                  "its name, micro_batches or the stages' number.\n"
+                  "train:\n");
+  for (const v1::RankActions& list : plan.train()) {
+    std::vector<std::string> words;
+    for (const v1::Action& proto : list.actions()) {
+      const absl::StatusOr<Action> action = FromProto(proto);
+      if (action.ok() && IsCompute(action->kind)) words.push_back(ToText(*action));
+    }
+    absl::StrAppend(&text, "  - [", absl::StrJoin(words, ", "), "]\n");
+  }
+  return text;
+}
+
+}  // namespace penstock

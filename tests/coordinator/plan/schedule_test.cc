@@ -1,0 +1,273 @@
+// Schedules, communication, validator and simulator against each other on random cases; goldens are in golden_test.cc.
+#include "coordinator/plan/schedule.h"
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "coordinator/plan/comms.h"
+#include "coordinator/plan/simulate.h"
+#include "coordinator/plan/table.h"
+#include "coordinator/plan/validate.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::HasSubstr;
+
+ActionTable Whole(const std::string& name, const Placement& placement, int micro_batches) {
+  const auto compute = MakeSchedule(name, placement, micro_batches);
+  EXPECT_TRUE(compute.ok()) << compute.status();
+  const auto table = AddCommunication(*compute, placement, micro_batches, PassKind::kTraining);
+  EXPECT_TRUE(table.ok()) << table.status();
+  return *table;
+}
+
+// A pipeline of the given stages, without communication cost.
+PipelineCosts Costs(const std::vector<StageCost>& stages, int micro_batches) {
+  PipelineCosts costs;
+  costs.larger = stages;
+  costs.num_larger = micro_batches;
+  costs.links.resize(stages.size() - 1);
+  return costs;
+}
+
+std::vector<StageCost> RandomStages(int count, std::mt19937* random) {
+  std::vector<StageCost> stages(count);
+  for (StageCost& stage : stages) {
+    stage.forward_us = static_cast<double>((*random)() % 1000);
+    stage.backward_us = static_cast<double>((*random)() % 1000);
+    stage.activation_bytes = static_cast<int64_t>((*random)() % 1000);
+  }
+  return stages;
+}
+
+TEST(ScheduleTest, EveryScheduleIsValidForAnyRanksAndMicroBatches) {
+  for (const std::string& name : ScheduleNames()) {
+    for (int ranks = 1; ranks <= 9; ++ranks) {
+      for (int m = 1; m <= 12; ++m) {
+        const Placement placement = OneStagePerRank(ranks);
+        const ActionTable table = Whole(name, placement, m);
+        EXPECT_TRUE(ValidateTable(table, placement, m, PassKind::kTraining).ok()) << name << ranks << " " << m;
+        EXPECT_EQ(ComputeOnly(table), *MakeSchedule(name, placement, m));
+      }
+    }
+  }
+}
+
+TEST(ScheduleTest, StagesMayLieOnRanksInAnyOrder) {
+  const Placement placement{{2, 0, 1}};
+  for (const std::string& name : ScheduleNames()) {
+    const ActionTable table = Whole(name, placement, 4);
+    EXPECT_TRUE(ValidateTable(table, placement, 4, PassKind::kTraining).ok()) << name;
+    EXPECT_EQ(table[2].front(), (Action{0, ActionKind::kForward, 0})) << name;
+  }
+}
+
+TEST(ScheduleTest, OneForwardOneBackwardKeepsAtMostOneMicroBatchForEachStageBehind) {
+  for (int ranks = 1; ranks <= 8; ++ranks) {
+    for (int m = 1; m <= 20; ++m) {
+      const Placement placement = OneStagePerRank(ranks);
+      const auto simulation =
+          Simulate(Whole("1f1b", placement, m), placement, m, Costs(std::vector<StageCost>(ranks, {1, 2, 10, 0}), m));
+      ASSERT_TRUE(simulation.ok()) << simulation.status();
+      for (int s = 0; s < ranks; ++s) {
+        EXPECT_EQ(simulation->peak_micro_batches[s], std::min(m, ranks - s));
+        EXPECT_EQ(simulation->peak_activation_bytes[s], 10 * std::min(m, ranks - s));
+      }
+    }
+  }
+}
+
+TEST(SimulateTest, GPipeTakesWhatTheClosedFormSaysOnUnequalStages) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 1000; ++i) {
+    const int ranks = 1 + static_cast<int>(random() % 8), m = 1 + static_cast<int>(random() % 16);
+    const std::vector<StageCost> stages = RandomStages(ranks, &random);
+    double sum = 0, max_forward = 0, max_backward = 0;
+    for (const StageCost& stage : stages) {
+      sum += stage.forward_us + stage.backward_us;
+      max_forward = std::max(max_forward, stage.forward_us);
+      max_backward = std::max(max_backward, stage.backward_us);
+    }
+    const Placement placement = OneStagePerRank(ranks);
+    const auto simulation = Simulate(Whole("gpipe", placement, m), placement, m, Costs(stages, m));
+    ASSERT_TRUE(simulation.ok()) << simulation.status();
+    ASSERT_EQ(simulation->makespan_us, sum + (m - 1) * (max_forward + max_backward)) << "case " << i;
+    for (int s = 0; s < ranks; ++s) {
+      EXPECT_EQ(simulation->busy_us[s], m * (stages[s].forward_us + stages[s].backward_us));
+      EXPECT_EQ(simulation->peak_activation_bytes[s], m * stages[s].activation_bytes);
+    }
+  }
+}
+
+TEST(SimulateTest, BubbleOfEqualStagesIsThePublishedFraction) {
+  for (const std::string& name : ScheduleNames()) {
+    for (int k = 1; k <= 8; ++k) {
+      for (int m = 1; m <= 32; ++m) {
+        const Placement placement = OneStagePerRank(k);
+        const auto simulation =
+            Simulate(Whole(name, placement, m), placement, m, Costs(std::vector<StageCost>(k, {1, 2, 0, 0}), m));
+        ASSERT_TRUE(simulation.ok()) << simulation.status();
+        EXPECT_NEAR(simulation->bubbles.gpipe, (k - 1.0) / (m + k - 1), 1e-12);
+        EXPECT_NEAR(simulation->bubbles.megatron, (k - 1.0) / m, 1e-12);
+      }
+    }
+  }
+}
+
+TEST(SimulateTest, AnUnevenTailTakesItsOwnTime) {
+  const Placement placement = OneStagePerRank(2);
+  PipelineCosts costs = Costs({{4, 8, 100, 0}, {4, 8, 100, 0}}, 1);
+  costs.smaller = {{3, 6, 75, 0}, {3, 6, 75, 0}};
+  costs.num_larger = 1;
+  const auto simulation = Simulate(Whole("gpipe", placement, 2), placement, 2, costs);
+  ASSERT_TRUE(simulation.ok()) << simulation.status();
+  // Stage 1 runs forward until 4 + 4 + 3 = 11 and its first backward until 19; from then stage 0 has work, 8 + 6.
+  EXPECT_EQ(simulation->makespan_us, 19 + 8 + 6);
+  EXPECT_EQ(simulation->peak_activation_bytes[0], 175);
+}
+
+TEST(SimulateTest, ALinkDelaysAndCarriesOneTensorAfterTheOther) {
+  const Placement placement = OneStagePerRank(2);
+  PipelineCosts costs = Costs({{1, 1, 0, 1000}, {1, 1, 0, 0}}, 3);
+  costs.links[0] = {5, 100};  // 5 us, and 10 us for 1000 bytes
+  const auto simulation = Simulate(Whole("gpipe", placement, 3), placement, 3, costs);
+  ASSERT_TRUE(simulation.ok()) << simulation.status();
+  // The first activation leaves at 1, is on the link until 11, arrives at 16; the others follow every 10: the third
+  // is there at 36. Backward: 37 to 40, on the link until 48, 58, 68, there at 73, done at 74.
+  EXPECT_EQ(simulation->makespan_us, 74);
+}
+
+TEST(SimulateTest, WhatCannotFinishIsAnErrorWithTheTable) {
+  const Placement placement = OneStagePerRank(2);
+  const ActionTable table = {{{0, ActionKind::kForward, 0}, {0, ActionKind::kBackward, 0}},
+                             {{1, ActionKind::kBackward, 0}, {1, ActionKind::kForward, 0}}};
+  const auto simulation = Simulate(table, placement, 1, Costs({{1, 1, 0, 0}, {1, 1, 0, 0}}, 1));
+  EXPECT_EQ(simulation.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(simulation.status().message()), HasSubstr("rank 1: >>1B0<< 1F0"));
+}
+
+TEST(ValidateTest, StagesOfOneRankHandOnWithoutSends) {
+  // Ranks of a V: rank 0 has stages 0 and 3, rank 1 the stages 1 and 2 at the turn.
+  const Placement placement{{0, 1, 1, 0}};
+  ActionTable compute = {{{0, ActionKind::kForward, 0}, {3, ActionKind::kForward, 0}},
+                         {{1, ActionKind::kForward, 0}, {2, ActionKind::kForward, 0}}};
+  const auto table = AddCommunication(compute, placement, 1, PassKind::kForwardOnly);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(ListText((*table)[0]), "0F0 0SEND_F0 3RECV_F0 3F0");
+  EXPECT_EQ(ListText((*table)[1]), "1RECV_F0 1F0 2F0 2SEND_F0");
+  EXPECT_TRUE(ValidateTable(*table, placement, 1, PassKind::kForwardOnly).ok());
+}
+
+// A valid table with one action taken out, doubled, or changed is never valid.
+TEST(ValidateTest, EveryCorruptionOfATableIsRejected) {
+  std::mt19937 random(2);
+  for (int i = 0; i < 2000; ++i) {
+    const int ranks = 2 + static_cast<int>(random() % 4), m = 1 + static_cast<int>(random() % 6);
+    const Placement placement = OneStagePerRank(ranks);
+    ActionTable table = Whole(ScheduleNames()[random() % ScheduleNames().size()], placement, m);
+    ActionList& list = table[random() % table.size()];
+    const size_t at = random() % list.size();
+    const Action action = list[at];
+    std::string expected;
+    switch (random() % 5) {
+      case 0:
+        list.erase(list.begin() + at);
+        expected = "missing";
+        break;
+      case 1:
+        list.insert(list.begin() + random() % (list.size() + 1), action);
+        expected = "stands twice";
+        break;
+      case 2:
+        list[at].micro_batch += m;
+        expected = "there is no micro-batch";
+        break;
+      case 3:
+        list[at].stage = (list[at].stage + 1) % ranks;
+        expected = "is on rank";
+        break;
+      default:
+        list[at].stage = ranks;
+        expected = "there is no stage";
+    }
+    const absl::Status status = ValidateTable(table, placement, m, PassKind::kTraining);
+    ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << ToText(action) << "\n" << TableText(table);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("malformed schedule: rank ")) << ToText(action);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(expected)) << ToText(action);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("\n  rank 0: ")) << ToText(action);
+  }
+}
+
+// Lists in random order: the validator accepts exactly those that a step-by-step run of all ranks can finish.
+TEST(ValidateTest, AcceptsARandomOrderOnlyIfTheRanksCanRunIt) {
+  std::mt19937 random(3);
+  int accepted = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const int ranks = 2 + static_cast<int>(random() % 2), m = 1 + static_cast<int>(random() % 3);
+    const Placement placement = OneStagePerRank(ranks);
+    ActionTable table = Whole("1f1b", placement, m);
+    // A few swaps leave some valid.
+    for (size_t swaps = random() % 3 + 1; swaps > 0; --swaps) {
+      ActionList& list = table[random() % table.size()];
+      std::swap(list[random() % list.size()], list[random() % list.size()]);
+    }
+    // What has been run, and received, so far; one action at a time, from any rank that can go on.
+    std::vector<size_t> at(ranks, 0);
+    std::vector<Action> done;
+    const auto has = [&](const Action& a) { return std::find(done.begin(), done.end(), a) != done.end(); };
+    bool moved = true, ascending = true;
+    while (moved) {
+      moved = false;
+      for (int r = 0; r < ranks; ++r) {
+        if (at[r] == table[r].size()) continue;
+        const auto [s, kind, mb] = table[r][at[r]];
+        const bool last = s == ranks - 1;
+        bool can = false;
+        if (kind == ActionKind::kForward) can = s == 0 || has({s, ActionKind::kRecvForward, mb});
+        if (kind == ActionKind::kBackward) {
+          can = has({s, ActionKind::kForward, mb}) && (last || has({s, ActionKind::kRecvBackward, mb}));
+          for (int later = mb + 1; can && later < m; ++later) {
+            ascending = ascending && !has({s, ActionKind::kBackward, later});
+          }
+        }
+        if (kind == ActionKind::kSendForward) can = has({s, ActionKind::kForward, mb});
+        if (kind == ActionKind::kSendBackward) can = has({s, ActionKind::kBackward, mb});
+        if (kind == ActionKind::kRecvForward) can = has({s - 1, ActionKind::kSendForward, mb});
+        if (kind == ActionKind::kRecvBackward) can = has({s + 1, ActionKind::kSendBackward, mb});
+        if (!can) continue;
+        done.push_back(table[r][at[r]++]);
+        moved = true;
+      }
+    }
+    size_t total = 0;
+    for (const ActionList& list : table) total += list.size();
+    const bool can_run = done.size() == total && ascending;
+    EXPECT_EQ(ValidateTable(table, placement, m, PassKind::kTraining).ok(), can_run) << TableText(table);
+    accepted += can_run ? 1 : 0;
+  }
+  // The test says something only if both kinds occurred.
+  EXPECT_GT(accepted, 100);
+  EXPECT_LT(accepted, 2900);
+}
+
+TEST(TableTest, LongErrorsShowWhatLiesAroundThePlace) {
+  const Placement placement = OneStagePerRank(40);
+  ActionTable table = Whole("1f1b", placement, 200);
+  ActionList& list = table[30];
+  const auto at = std::find(list.begin(), list.end(), Action{30, ActionKind::kBackward, 150});
+  ASSERT_NE(at, list.end());
+  at->micro_batch = 999;
+  const absl::Status status = ValidateTable(table, placement, 200, PassKind::kTraining);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(">>30B999<<"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("ranks before)"));
+  EXPECT_LT(status.message().size(), 8000u);
+}
+
+}  // namespace
+}  // namespace penstock
