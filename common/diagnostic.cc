@@ -112,7 +112,8 @@ absl::Status Diagnostics::ToStatus() const {
       break;
     }
     std::string text = absl::StrCat(Place(entry->at), "error: ", entry->message);
-    const std::string* line = source.Line(entry->at.file(), entry->at.line());
+    const std::string* line =
+        source_ == Source::kShown ? source.Line(entry->at.file(), entry->at.line()) : nullptr;
     if (line) absl::StrAppend(&text, "\n", Excerpt(*line, entry->at.line(), entry->at.column(), entry->length));
     texts.push_back(std::move(text));
   }

@@ -14,6 +14,10 @@ namespace penstock {
 // Collects the errors of a run over one or several files, so that the user sees all of them at once.
 class Diagnostics {
  public:
+  // Whether ToStatus may open the files that errors name, to show their lines: not when the places came over the wire.
+  enum class Source { kShown, kHidden };
+  explicit Diagnostics(Source source = Source::kShown) : source_(source) {}
+
   // Adds an error. `length` is how many characters the caret underlines.
   void Error(const v1::SourceLocation& at, absl::string_view message, int length = 1);
 
@@ -31,6 +35,7 @@ class Diagnostics {
     std::string message;
     int length;
   };
+  Source source_;
   std::vector<Entry> errors_;
 };
 

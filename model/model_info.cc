@@ -193,7 +193,7 @@ int64_t ModelInfo::ParameterElements() const {
 
 // 1. CheckNames, CheckInput.  2. ApplyRule, layer by layer: each one's output is the next one's input.
 // 3. CheckLoss, CheckParameterNames and the total, where the shapes are known to the end.
-ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics) {
+ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std::set<std::string>& reported) {
   ModelInfo info;
   if (model.layers().empty()) {
     diagnostics->Error(model.at(), "the model has no layers");
@@ -211,14 +211,16 @@ ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics) {
     LayerInfo next;
     next.name = layer.name();
     next.input = input;
-    if (!ApplyRule({filled, blocks, diagnostics, &next})) {
+    Diagnostics ignored;
+    const bool told = reported.contains(layer.name());
+    if (!ApplyRule({filled, blocks, told ? &ignored : diagnostics, &next}) || (told && !KeepsShape(layer))) {
       if (!KeepsShape(layer) || input.dtype != v1::DTYPE_FLOAT32) return info;  // what follows cannot be known
       next.output = input;
     }
     input = next.output;
     info.layers.push_back(std::move(next));
   }
-  CheckLoss(model, model_input, &info, diagnostics);
+  if (!reported.contains(info.layers.back().name)) CheckLoss(model, model_input, &info, diagnostics);
   CheckParameterNames(model, info, diagnostics);
   if (info.ParameterElements() > kMaxElements) {
     diagnostics->Error(model.at(), "the model has more than 2^40 parameters");

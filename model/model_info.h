@@ -4,6 +4,7 @@
 #define PENSTOCK_MODEL_MODEL_INFO_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,9 +84,11 @@ struct ModelInfo {
 // Infers every layer's shapes, parameters and costs, and checks the loss against the output.
 // Adds an error, with the layer's name and its line, for each layer that does not fit; goes on after it where it
 // can. Returns what was inferred; it is whole only if `diagnostics` stayed empty of new errors.
-// Errors found: a shape that does not fit a kind, heads that do not divide the width, duplicate names, a vocabulary
-// smaller than the data needs, sizes that are not positive, more than 2^40 parameters.
-ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics);
+// Errors found: a shape that does not fit a kind, heads that do not divide the width, duplicate names, an output that
+// does not fit the loss, sizes that are not positive, more than 2^40 parameters.
+// Args: reported: names of layers whose faults are already told: nothing is added for them, and what follows from their
+//       shapes is left unsaid.
+ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std::set<std::string>& reported = {});
 
 // InferModel for callers that have no file at hand. Errors: InvalidArgument with all faults.
 absl::StatusOr<ModelInfo> InferModel(const v1::Model& model);

@@ -131,7 +131,7 @@ std::string PlanToYaml(const v1::Plan& plan, const std::vector<std::string>& lay
       "version: 1\n"
       "kind: plan\n"
       "micro_batches: ",
-      plan.micro_batches(), "\n", "schedule: ", YamlText(plan.schedule()), "\n", "stages:\n");
+      plan.micro_batches(), "\n", "schedule: ", plan.schedule(), "\n", "stages:\n");
   for (const v1::Stage& stage : plan.stages()) {
     absl::StrAppend(&text, "  - {layers: ", stage.end_layer() - stage.first_layer(), ", rank: ", stage.rank(), "}",
                     LayersComment(stage, layer_names), "\n");

@@ -92,6 +92,14 @@ TEST(DiagnosticTest, ShowsTheNeighbourhoodOfAnErrorInAVeryLongLine) {
   EXPECT_LT(text.size(), 600u);
 }
 
+// A job that came over the wire may name any file of the coordinator's host.
+TEST(DiagnosticTest, ShowsNoSourceLineWhereItMustNot) {
+  const std::string file = WriteFile("secret.txt", "secret\n");
+  Diagnostics diagnostics(Diagnostics::Source::kHidden);
+  diagnostics.Error(At(file, 1, 1), "bad");
+  EXPECT_EQ(diagnostics.ToStatus().message(), file + ":1:1: error: bad");
+}
+
 TEST(DiagnosticTest, NearestWordForgivesTyposAndSwappedLettersOnly) {
   const std::vector<std::string> words = {"micro_batches", "stages", "split", "schedule"};
   EXPECT_EQ(NearestWord("micro_batch", words), "micro_batches");

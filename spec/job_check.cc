@@ -1,0 +1,302 @@
+#include "spec/job_check.h"
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "model/layer_kind.h"
+
+namespace penstock {
+namespace {
+
+// Sequences longer than this are a typo: attention alone would need a tebibyte.
+constexpr uint32_t kMaxSeqLen = 1 << 20;
+// Text is bytes.
+constexpr int64_t kTextVocab = 256;
+constexpr size_t kMaxNameLength = 100;
+
+// One check of a job: knows how to say what is wrong where.
+class JobCheck {
+ public:
+  JobCheck(const v1::JobSpec& spec, const JobPlaces& places, Diagnostics* diagnostics)
+      : spec_(spec), places_(places), diagnostics_(diagnostics) {}
+
+  void Name();
+  void Data();
+  void Pipeline();
+  void Train();
+  void Optimizer();
+  void LrSchedule();
+  void EvalAndSample();
+  void CheckpointAndLog();
+  ModelInfo Model(const std::set<std::string>& faulty_layers);
+  void StagesFit();
+
+ private:
+  // Adds the error "PATH MESSAGE" unless the part is faulty already.
+  void Error(absl::string_view path, absl::string_view message) {
+    if (places_.Sound(path)) {
+      diagnostics_->Error(places_.At(path), absl::StrCat(path, " ", message), places_.Length(path));
+    }
+  }
+  // Adds an error unless `good`.
+  void Must(bool good, absl::string_view path, absl::string_view message) {
+    if (!good) Error(path, message);
+  }
+  // Whether the value is finite and at least 0; an error otherwise.
+  void NotNegative(absl::string_view path, double value) {
+    Must(std::isfinite(value) && value >= 0, path, absl::StrCat("is ", value, ": it must be at least 0"));
+  }
+  void Probability(absl::string_view path, double value) {
+    Must(value >= 0 && value < 1, path, absl::StrCat("is ", value, ": it must be at least 0 and below 1"));
+  }
+  void Dataset(const std::string& path, const v1::Dataset& dataset);
+  void ExplicitSplit();
+  void Vocabulary(const ModelInfo& info);
+
+  bool tokens() const { return spec_.data().train().format() != v1::Dataset::FORMAT_CSV; }
+
+  const v1::JobSpec& spec_;
+  const JobPlaces& places_;
+  Diagnostics* diagnostics_;
+};
+
+void JobCheck::Name() {
+  const std::string& name = spec_.name();
+  bool good = !name.empty() && name.size() <= kMaxNameLength && absl::ascii_isalnum(static_cast<unsigned char>(name[0]));
+  for (char c : name) {
+    good = good && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.');
+  }
+  Must(good, "name", absl::StrCat("is '", name, "': a name begins with a letter or a digit and has at most ",
+                                  kMaxNameLength, " letters, digits, '-', '_' and '.'"));
+}
+
+void JobCheck::Dataset(const std::string& path, const v1::Dataset& dataset) {
+  Must(dataset.format() != v1::Dataset::FORMAT_UNSPECIFIED, path + ".format", "is missing: text, tokens or csv");
+  Must(!dataset.path().empty(), path + ".path", "is empty");
+  const double begin = dataset.part_begin(), end = dataset.part_end();
+  Must(begin >= 0 && begin < end && end <= 1, path + ".part",
+       absl::StrCat("is [", YamlNumber(begin), ", ", YamlNumber(end), "]: it must be [begin, end] with 0 <= begin < end <= 1"));
+  if (dataset.format() != v1::Dataset::FORMAT_CSV) return;
+  Must(!dataset.target().empty(), path + ".target", "is empty: name the column that the model is to predict");
+  Must(std::isfinite(dataset.scale()) && dataset.scale() != 0, path + ".scale",
+       absl::StrCat("is ", dataset.scale(), ": it must be a number other than 0"));
+}
+
+void JobCheck::Data() {
+  const v1::Data& data = spec_.data();
+  Dataset("data.train", data.train());
+  if (data.has_eval()) {
+    Dataset("data.eval", data.eval());
+    const bool both_csv = (data.eval().format() == v1::Dataset::FORMAT_CSV) == !tokens();
+    if (places_.Sound("data.train.format")) {
+      Must(both_csv, "data.eval.format", "does not fit data.train.format: both must be csv, or neither");
+    }
+  }
+  if (tokens() && places_.Sound("data.train.format")) {
+    Must(data.seq_len() >= 1 && data.seq_len() <= kMaxSeqLen, "data.seq_len",
+         absl::StrCat("is ", data.seq_len(), ": it must be between 1 and ", kMaxSeqLen));
+  }
+}
+
+void JobCheck::ExplicitSplit() {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  if (pipeline.split() != v1::Pipeline::SPLIT_EXPLICIT) return;
+  uint64_t sum = 0;
+  bool positive = true;
+  for (uint32_t size : pipeline.split_sizes()) sum += size, positive = positive && size >= 1;
+  const uint32_t entries = static_cast<uint32_t>(pipeline.split_sizes_size());
+  Must(positive, "pipeline.split", "has a stage without layers");
+  if (places_.Sound("pipeline.stages")) {
+    Must(entries == pipeline.stages(), "pipeline.split",
+         absl::StrCat("has ", entries, " entries for ", pipeline.stages(), " stages"));
+  }
+  const uint64_t layers = static_cast<uint64_t>(spec_.model().layers_size());
+  if (places_.Sound("model.layers")) {
+    Must(sum == layers, "pipeline.split", absl::StrCat("adds up to ", sum, " layers, but the model has ", layers));
+  }
+}
+
+void JobCheck::StagesFit() {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  if (pipeline.has_plan()) return;
+  ExplicitSplit();
+  const uint32_t layers = static_cast<uint32_t>(spec_.model().layers_size());
+  if (places_.Sound("model.layers") && pipeline.split() != v1::Pipeline::SPLIT_EXPLICIT) {
+    Must(pipeline.stages() <= layers, "pipeline.stages",
+         absl::StrCat("is ", pipeline.stages(), ", but the model has only ", layers, " layers: a stage needs at least one"));
+  }
+}
+
+void JobCheck::Pipeline() {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  const std::string micro_batches_path = pipeline.has_plan() ? "pipeline.plan" : "pipeline.micro_batches";
+  const uint32_t micro_batches = pipeline.has_plan() ? pipeline.plan().micro_batches() : pipeline.micro_batches();
+  if (pipeline.has_plan()) {
+    Must(!pipeline.plan().stages().empty(), "pipeline.plan", "has no stages");
+    Must(micro_batches >= 1, "pipeline.plan", "has no micro-batches");
+  } else {
+    Must(pipeline.stages() >= 1, "pipeline.stages", "is 0: it must be at least 1");
+    Must(micro_batches >= 1, "pipeline.micro_batches", "is 0: it must be at least 1");
+    const std::string& schedule = pipeline.schedule();
+    Must(schedule == "gpipe" || schedule == "1f1b" || schedule == "auto", "pipeline.schedule",
+         absl::StrCat("is '", schedule, "': this version has gpipe, 1f1b and auto"));
+  }
+  const uint32_t batch = spec_.train().batch_size();
+  if (batch >= 1 && places_.Sound("train.batch_size")) {
+    Must(micro_batches <= batch, micro_batches_path,
+         absl::StrCat(pipeline.has_plan() ? "cuts a mini-batch into " : "is ", micro_batches, ", but a mini-batch has ",
+                      batch, " samples (train.batch_size): each micro-batch needs at least one"));
+  }
+}
+
+void JobCheck::Train() {
+  const v1::Train& train = spec_.train();
+  Must(train.batch_size() >= 1, "train.batch_size", "is 0: it must be at least 1");
+  Must(train.threads() == 1, "train.threads", absl::StrCat("is ", train.threads(), ": this version has only 1"));
+  Must(train.precision() == "fp32", "train.precision",
+       absl::StrCat("is '", train.precision(), "': this version has only fp32"));
+  NotNegative("train.grad_clip", train.grad_clip());
+  Optimizer();
+  LrSchedule();
+}
+
+void JobCheck::Optimizer() {
+  const v1::Optimizer& optimizer = spec_.train().optimizer();
+  const std::string path = "train.optimizer";
+  Must(optimizer.name() != v1::Optimizer::NAME_UNSPECIFIED, path + ".name", "is missing: sgd, adam or adamw");
+  NotNegative(path + ".lr", optimizer.lr());
+  NotNegative(path + ".weight_decay", optimizer.weight_decay());
+  if (optimizer.name() == v1::Optimizer::SGD) {
+    Probability(path + ".momentum", optimizer.momentum());
+  } else {
+    Probability(path + ".betas", optimizer.beta1());
+    Probability(path + ".betas", optimizer.beta2());
+    Must(std::isfinite(optimizer.eps()) && optimizer.eps() > 0, path + ".eps",
+         absl::StrCat("is ", optimizer.eps(), ": it must be above 0"));
+  }
+}
+
+void JobCheck::LrSchedule() {
+  const v1::LrSchedule& schedule = spec_.train().lr_schedule();
+  const std::string path = "train.lr_schedule";
+  const double lr = spec_.train().optimizer().lr();
+  Must(schedule.name() != v1::LrSchedule::NAME_UNSPECIFIED, path + ".name", "is missing: constant, linear or cosine");
+  NotNegative(path + ".min_lr", schedule.min_lr());
+  if (schedule.name() == v1::LrSchedule::CONSTANT) {
+    Must(schedule.min_lr() == 0, path + ".min_lr", "has no effect on a constant learning rate: leave it out");
+  } else if (places_.Sound("train.optimizer.lr") && schedule.min_lr() > lr) {
+    Error(path + ".min_lr", absl::StrCat("is ", schedule.min_lr(), ", above the learning rate ", lr));
+  }
+  if (places_.Sound("train.steps") && spec_.train().steps() > 0) {
+    Must(schedule.warmup_steps() <= spec_.train().steps(), path + ".warmup_steps",
+         absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", spec_.train().steps(), " steps"));
+  }
+}
+
+void JobCheck::EvalAndSample() {
+  if (!spec_.has_eval()) return;
+  const v1::Eval& eval = spec_.eval();
+  if (!spec_.data().has_eval() && !eval.has_sample()) {
+    Error("eval", "has nothing to do: give data.eval, or a sample");
+  }
+  Must(eval.batches() >= 1, "eval.batches", "is 0: it must be at least 1");
+  if (!eval.has_sample()) return;
+  const v1::Sample& sample = eval.sample();
+  if (places_.Sound("data.train.format") && spec_.data().train().format() != v1::Dataset::FORMAT_TEXT) {
+    Error("eval.sample", "continues a text: the data must have the format text");
+  }
+  Must(!sample.prompt().empty(), "eval.sample.prompt", "is empty: the model needs at least one byte to go on from");
+  Must(sample.tokens() >= 1, "eval.sample.tokens", "is 0: it must be at least 1");
+  NotNegative("eval.sample.temperature", sample.temperature());
+}
+
+void JobCheck::CheckpointAndLog() {
+  Must(spec_.checkpoint().keep() >= 2, "checkpoint.keep",
+       absl::StrCat("is ", spec_.checkpoint().keep(), ": it must be at least 2, so that one is whole while another is written"));
+  Must(spec_.log().every() >= 1, "log.every", "is 0: it must be at least 1");
+}
+
+// Bytes are the tokens of text: every table must have a row for each, and the output a column.
+void JobCheck::Vocabulary(const ModelInfo& info) {
+  if (spec_.data().train().format() != v1::Dataset::FORMAT_TEXT) return;
+  const auto too_small = [&](const v1::Layer& layer, int64_t vocab) {
+    diagnostics_->Error(layer.at(),
+                        absl::StrCat("layer '", layer.name(), "' (", KindName(layer), "): a vocabulary of ", vocab,
+                                     " is too small: text is bytes, which need ", kTextVocab),
+                        static_cast<int>(KindName(layer).size()));
+  };
+  for (const v1::Layer& layer : spec_.model().layers()) {
+    const int64_t vocab = layer.embedding().vocab();
+    if (layer.has_embedding() && vocab >= 1 && vocab < kTextVocab) too_small(layer, vocab);
+  }
+  if (info.vocab >= 1 && info.vocab < kTextVocab) {
+    too_small(spec_.model().layers(spec_.model().layers_size() - 1), info.vocab);
+  }
+}
+
+ModelInfo JobCheck::Model(const std::set<std::string>& faulty_layers) {
+  // Without these the shapes would be guesses, and every error about them a second one.
+  for (const char* path : {"model.input", "data.seq_len", "data.train.format"}) {
+    if (!places_.Sound(path)) return {};
+  }
+  if (tokens() && (spec_.data().seq_len() < 1 || spec_.data().seq_len() > kMaxSeqLen)) return {};
+  std::set<std::string> reported = faulty_layers;
+  const bool no_loss = !places_.Sound("model.loss") && !spec_.model().layers().empty();
+  if (no_loss) reported.insert(spec_.model().layers(spec_.model().layers_size() - 1).name());
+  const ModelInfo info = InferModel(spec_.model(), diagnostics_, reported);
+  Vocabulary(info);
+  if (!tokens() || spec_.model().input().dtype() == v1::DTYPE_INT64) return info;
+  Error("model.input", "must be tokens: the data are");
+  return info;
+}
+
+}  // namespace
+
+const YamlNode* JobPlaces::Nearest(absl::string_view path, bool* exact) const {
+  const YamlNode* node = root_;
+  *exact = node != nullptr;
+  for (absl::string_view part : absl::StrSplit(path, '.')) {
+    const YamlNode* next = node == nullptr ? nullptr : node->Find(part);
+    if (next == nullptr) {
+      *exact = false;
+      break;
+    }
+    node = next;
+  }
+  return node;
+}
+
+v1::SourceLocation JobPlaces::At(absl::string_view path) const {
+  bool exact = false;
+  const YamlNode* node = Nearest(path, &exact);
+  if (node == nullptr) return {};
+  return exact && !node->IsMapping() ? node->At() : node->KeyAt();
+}
+
+int JobPlaces::Length(absl::string_view path) const {
+  bool exact = false;
+  const YamlNode* node = Nearest(path, &exact);
+  return exact && !node->IsMapping() ? node->Length() : 1;
+}
+
+// 1. Each section's ranges.  2. The model: InferModel, the vocabulary.  3. What needs both: stages, split.
+ModelInfo CheckJob(const v1::JobSpec& spec, const JobPlaces& places, const std::set<std::string>& faulty_layers,
+                   bool check_model, Diagnostics* diagnostics) {
+  JobCheck check(spec, places, diagnostics);
+  check.Name();
+  check.Data();
+  check.Pipeline();
+  check.Train();
+  check.EvalAndSample();
+  check.CheckpointAndLog();
+  if (!check_model) return {};
+  ModelInfo info = check.Model(faulty_layers);
+  check.StagesFit();
+  return info;
+}
+
+}  // namespace penstock

@@ -1,0 +1,46 @@
+// Whether a job makes sense: ranges, and what its parts demand of each other. Pure.
+// Source: docs/reference.md.
+#ifndef PENSTOCK_SPEC_JOB_CHECK_H_
+#define PENSTOCK_SPEC_JOB_CHECK_H_
+
+#include <set>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "common/diagnostic.h"
+#include "common/yaml.h"
+#include "model/model_info.h"
+#include "proto/job.pb.h"
+
+namespace penstock {
+
+// Where the parts of a job stand in its file, and which of them were already found faulty.
+class JobPlaces {
+ public:
+  // A job without a file: no part has a place, all are sound.
+  JobPlaces() = default;
+  // Both must outlive this.
+  JobPlaces(const YamlNode* root, const YamlErrors* errors) : root_(root), errors_(errors) {}
+
+  // The value at the dotted path, "data.train.part"; where it is absent, the section that it would stand in.
+  v1::SourceLocation At(absl::string_view path) const;
+  // How many characters an error there underlines.
+  int Length(absl::string_view path) const;
+  bool Sound(absl::string_view path) const { return errors_ == nullptr || errors_->Sound(path); }
+
+ private:
+  const YamlNode* Nearest(absl::string_view path, bool* exact) const;
+
+  const YamlNode* root_ = nullptr;
+  const YamlErrors* errors_ = nullptr;
+};
+
+// Adds an error for each fault of the job. Of a part that is not sound nothing more is said.
+// Args:    faulty_layers: as ModelSection has them. check_model: false if the list of layers could not be read.
+// Returns: what follows from the model; whole only if no error was added.
+ModelInfo CheckJob(const v1::JobSpec& spec, const JobPlaces& places, const std::set<std::string>& faulty_layers,
+                   bool check_model, Diagnostics* diagnostics);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_SPEC_JOB_CHECK_H_

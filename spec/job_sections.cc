@@ -1,0 +1,264 @@
+#include "spec/job_sections.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "spec/plan_file.h"
+
+namespace penstock {
+namespace {
+
+// What fits the specs' fields; the sense of a value is checked elsewhere.
+constexpr int64_t kMaxUint32 = UINT32_MAX;
+
+// A choice of which this version has only some: the others are known by name, so that the error can say so.
+std::optional<std::string> ChoiceOfVersion(YamlMapping* section, absl::string_view key,
+                                           const std::vector<std::string>& has,
+                                           const std::vector<std::string>& later, YamlErrors* errors) {
+  const YamlNode* node = section->Find(key);
+  if (node == nullptr) return std::nullopt;
+  const bool is_later = node->IsScalar() && std::find(later.begin(), later.end(), node->text) != later.end();
+  if (!is_later) return section->Choice(key, has);
+  const std::string path = section->PathOf(key);
+  errors->Add(*node, path, absl::StrCat(path, ": this version does not have '", node->text, "': it has ",
+                                        absl::StrJoin(has, ", ")));
+  return std::nullopt;
+}
+
+// A key that this version has only with its neutral value.
+void OnlyNeutral(YamlMapping* section, absl::string_view key, absl::string_view neutral, absl::string_view sentence,
+                 YamlErrors* errors) {
+  const YamlNode* node = section->Find(key);
+  if (node == nullptr || (node->IsScalar() && node->text == neutral)) return;
+  const std::string path = section->PathOf(key);
+  errors->Add(*node, path,
+              absl::StrCat(path, ": this version does not have ", sentence, ": leave it out, or write ", neutral));
+}
+
+void ReadDataset(YamlMapping set, const std::string& folder, YamlErrors* errors, v1::Dataset* dataset) {
+  set.Require({"format", "path"});
+  const std::optional<std::string> format = ChoiceOfVersion(
+      &set, "format", {"text", "tokens", "csv"}, {"megatron", "mnist", "cifar10", "safetensors"}, errors);
+  if (format == "text") dataset->set_format(v1::Dataset::FORMAT_TEXT);
+  if (format == "tokens") dataset->set_format(v1::Dataset::FORMAT_TOKENS);
+  if (format == "csv") dataset->set_format(v1::Dataset::FORMAT_CSV);
+  if (const auto path = set.Text("path")) dataset->set_path(AbsolutePath(folder, *path));
+  dataset->set_part_begin(0);
+  dataset->set_part_end(1);
+  if (const auto part = set.Numbers("part")) {
+    if (part->size() == 2) {
+      dataset->set_part_begin((*part)[0]);
+      dataset->set_part_end((*part)[1]);
+    } else {
+      errors->Add(*set.Find("part"), set.PathOf("part"),
+                  absl::StrCat(set.PathOf("part"), ": expected two numbers, [begin, end], found ", part->size()));
+    }
+  }
+  if (dataset->format() == v1::Dataset::FORMAT_CSV || !errors->Sound(set.PathOf("format"))) {
+    if (errors->Sound(set.PathOf("format"))) set.Require({"target"});
+    dataset->set_target(set.Text("target").value_or(""));
+    dataset->set_scale(set.Number("scale").value_or(1));
+  } else {
+    set.Refuse("target", absl::StrCat(set.PathOf("target"), ": only csv data have a target column"));
+    set.Refuse("scale", absl::StrCat(set.PathOf("scale"), ": only csv data are scaled"));
+    dataset->set_scale(1);
+  }
+  set.Finish();
+}
+
+// The plan: the name of its file, or its content, as a resolved job has it.
+void ReadPlan(YamlMapping* section, const YamlNode& node, const std::string& folder, YamlErrors* errors,
+              v1::Pipeline* pipeline) {
+  for (const char* key : {"stages", "split", "micro_batches", "schedule"}) {
+    section->Refuse(key, absl::StrCat("'", key, "' stands beside 'plan': the plan says it already"));
+  }
+  const std::string path = section->PathOf("plan");
+  v1::Plan plan;
+  if (node.IsMapping()) {
+    plan = ReadPlanNode(node, path, errors);
+  } else if (const std::optional<std::string> name = ToText(node, path, errors)) {
+    const int before = errors->diagnostics()->count();
+    const absl::StatusOr<YamlNode> root = ReadYamlFile(AbsolutePath(folder, *name), errors->diagnostics());
+    YamlErrors plan_errors(errors->diagnostics());
+    if (!root.ok()) {
+      errors->Add(node, path, root.status().message());
+    } else if (errors->diagnostics()->count() == before) {
+      plan = ReadPlanNode(*root, "", &plan_errors);
+    }
+  }
+  pipeline->set_stages(static_cast<uint32_t>(plan.stages_size()));
+  pipeline->set_micro_batches(plan.micro_batches());
+  pipeline->set_schedule(plan.schedule());
+  *pipeline->mutable_plan() = std::move(plan);
+}
+
+void ReadSplit(YamlMapping* section, YamlErrors* errors, v1::Pipeline* pipeline) {
+  pipeline->set_split(v1::Pipeline::SPLIT_AUTO);
+  const YamlNode* node = section->Find("split");
+  if (node == nullptr) return;
+  if (node->IsSequence()) {
+    pipeline->set_split(v1::Pipeline::SPLIT_EXPLICIT);
+    const auto sizes = section->Integers("split", 1, kMaxUint32);
+    for (int64_t size : sizes.value_or(std::vector<int64_t>())) pipeline->add_split_sizes(static_cast<uint32_t>(size));
+    return;
+  }
+  const std::optional<std::string> split =
+      ToChoice(*node, section->PathOf("split"), errors, {"auto", "uniform", "min-variance"});
+  if (split == "uniform") pipeline->set_split(v1::Pipeline::SPLIT_UNIFORM);
+  if (split == "min-variance") pipeline->set_split(v1::Pipeline::SPLIT_MIN_VARIANCE);
+}
+
+void RefusePipelineKeys(YamlMapping* section, YamlErrors* errors) {
+  OnlyNeutral(section, "replicas", "1", "replicas (each stage runs on one worker)", errors);
+  OnlyNeutral(section, "lanes", "1", "lanes", errors);
+  OnlyNeutral(section, "chunks", "1", "chunks (each rank runs one stage)", errors);
+  OnlyNeutral(section, "order", "ascending", "other orders of micro-batches", errors);
+  OnlyNeutral(section, "recompute", "none", "recomputation", errors);
+}
+
+void ReadOptimizer(YamlMapping section, YamlErrors* errors, v1::Optimizer* optimizer) {
+  section.Require({"name"});
+  const std::string name = section.Choice("name", {"sgd", "adam", "adamw"}).value_or("adamw");
+  const bool known = errors->Sound(section.PathOf("name"));  // of an unknown one, any key may be meant
+  optimizer->set_name(name == "sgd" ? v1::Optimizer::SGD : name == "adam" ? v1::Optimizer::ADAM : v1::Optimizer::ADAMW);
+  // Defaults are PyTorch's own.
+  optimizer->set_lr(section.Number("lr").value_or(1e-3));
+  optimizer->set_weight_decay(section.Number("weight_decay").value_or(name == "adamw" ? 0.01 : 0));
+  if (name == "sgd" || !known) {
+    optimizer->set_momentum(section.Number("momentum").value_or(0));
+  } else {
+    section.Refuse("momentum", absl::StrCat("'momentum' belongs to sgd; ", name, " has 'betas'"));
+  }
+  if (name != "sgd" || !known) {
+    const std::vector<double> betas = section.Numbers("betas").value_or(std::vector<double>{0.9, 0.999});
+    if (betas.size() == 2) {
+      optimizer->set_beta1(betas[0]);
+      optimizer->set_beta2(betas[1]);
+    } else {
+      errors->Add(*section.Find("betas"), section.PathOf("betas"),
+                  absl::StrCat(section.PathOf("betas"), ": expected two numbers, found ", betas.size()));
+    }
+    optimizer->set_eps(section.Number("eps").value_or(1e-8));
+  } else {
+    section.Refuse("betas", "'betas' belongs to adam and adamw; sgd has 'momentum'");
+    section.Refuse("eps", "'eps' belongs to adam and adamw");
+  }
+  section.Finish();
+}
+
+void ReadLrSchedule(YamlMapping section, v1::LrSchedule* schedule) {
+  section.Require({"name"});
+  const std::string name = section.Choice("name", {"constant", "linear", "cosine"}).value_or("constant");
+  schedule->set_name(name == "linear"   ? v1::LrSchedule::LINEAR
+                     : name == "cosine" ? v1::LrSchedule::COSINE
+                                        : v1::LrSchedule::CONSTANT);
+  schedule->set_warmup_steps(static_cast<uint64_t>(section.Integer("warmup_steps", 0).value_or(0)));
+  schedule->set_min_lr(section.Number("min_lr").value_or(0));
+  section.Finish();
+}
+
+}  // namespace
+
+std::string AbsolutePath(const std::string& folder, const std::string& path) {
+  if (path.empty()) return path;
+  return (std::filesystem::path(folder) / path).lexically_normal().string();
+}
+
+v1::Data ReadDataSection(YamlMapping section, const std::string& folder, YamlErrors* errors) {
+  v1::Data data;
+  section.Require({"train"});
+  ReadDataset(section.Mapping("train"), folder, errors, data.mutable_train());
+  if (section.Has("eval")) ReadDataset(section.Mapping("eval"), folder, errors, data.mutable_eval());
+  if (data.train().format() == v1::Dataset::FORMAT_CSV) {
+    section.Refuse("seq_len", "data.seq_len: csv data have no sequences");
+  } else if (errors->Sound(section.PathOf("train.format"))) {
+    section.Require({"seq_len"});
+  }
+  data.set_seq_len(static_cast<uint32_t>(section.Integer("seq_len", 0, kMaxUint32).value_or(0)));
+  data.set_sequential(section.Choice("order", {"shuffled", "sequential"}) == "sequential");
+  section.Finish();
+  return data;
+}
+
+v1::Pipeline ReadPipelineSection(YamlMapping section, const std::string& folder, YamlErrors* errors) {
+  v1::Pipeline pipeline;
+  RefusePipelineKeys(&section, errors);
+  if (const YamlNode* plan = section.Find("plan")) {
+    ReadPlan(&section, *plan, folder, errors, &pipeline);
+    section.Finish();
+    return pipeline;
+  }
+  section.Require({"micro_batches"});
+  ReadSplit(&section, errors, &pipeline);
+  // An explicit list says how many stages there are.
+  const int64_t by_split = std::max(pipeline.split_sizes_size(), 1);
+  pipeline.set_stages(static_cast<uint32_t>(section.Integer("stages", 0, kMaxUint32).value_or(by_split)));
+  pipeline.set_micro_batches(static_cast<uint32_t>(section.Integer("micro_batches", 0, kMaxUint32).value_or(1)));
+  pipeline.set_schedule(ChoiceOfVersion(&section, "schedule", {"gpipe", "1f1b", "auto"},
+                                        {"interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min",
+                                         "dualpipe-v", "ready"},
+                                        errors)
+                            .value_or("gpipe"));
+  section.Finish();
+  return pipeline;
+}
+
+v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors) {
+  v1::Train train;
+  section.Require({"steps", "batch_size"});
+  train.set_steps(static_cast<uint64_t>(section.Integer("steps", 0).value_or(0)));
+  train.set_batch_size(static_cast<uint32_t>(section.Integer("batch_size", 0, kMaxUint32).value_or(0)));
+  train.set_threads(1);
+  OnlyNeutral(&section, "threads", "1", "several threads in one worker (start more workers)", errors);
+  train.set_precision(ChoiceOfVersion(&section, "precision", {"fp32"}, {"bf16", "fp16"}, errors).value_or("fp32"));
+  train.set_grad_clip(section.Number("grad_clip").value_or(0));
+  train.set_seed(static_cast<uint64_t>(section.Integer("seed", 0).value_or(1)));
+  ReadOptimizer(section.Mapping("optimizer"), errors, train.mutable_optimizer());
+  ReadLrSchedule(section.Mapping("lr_schedule"), train.mutable_lr_schedule());
+  section.Finish();
+  return train;
+}
+
+v1::Eval ReadEvalSection(YamlMapping section, YamlErrors*) {
+  v1::Eval eval;
+  eval.set_every(static_cast<uint64_t>(section.Integer("every", 0).value_or(0)));
+  eval.set_batches(static_cast<uint32_t>(section.Integer("batches", 0, kMaxUint32).value_or(50)));
+  YamlMapping sample = section.Mapping("sample");
+  sample.Require({"prompt", "tokens"});
+  if (sample.present()) {
+    v1::Sample* wanted = eval.mutable_sample();
+    wanted->set_prompt(sample.Text("prompt").value_or(""));
+    wanted->set_tokens(static_cast<uint32_t>(sample.Integer("tokens", 0, kMaxUint32).value_or(0)));
+    wanted->set_temperature(sample.Number("temperature").value_or(1));
+    wanted->set_top_k(static_cast<uint32_t>(sample.Integer("top_k", 0, kMaxUint32).value_or(0)));
+  }
+  sample.Finish();
+  section.Finish();
+  return eval;
+}
+
+v1::Checkpoint ReadCheckpointSection(YamlMapping section, const std::string& folder, YamlErrors*) {
+  v1::Checkpoint checkpoint;
+  checkpoint.set_dir(AbsolutePath(folder, section.Text("dir").value_or("")));
+  checkpoint.set_every(static_cast<uint64_t>(section.Integer("every", 0).value_or(0)));
+  checkpoint.set_keep(static_cast<uint32_t>(section.Integer("keep", 0, kMaxUint32).value_or(3)));
+  section.Finish();
+  return checkpoint;
+}
+
+v1::Log ReadLogSection(YamlMapping section, YamlErrors* errors) {
+  v1::Log log;
+  log.set_every(static_cast<uint64_t>(section.Integer("every", 0).value_or(10)));
+  log.set_hash(section.Flag("hash").value_or(false));
+  OnlyNeutral(&section, "tensorboard", "false", "TensorBoard files (metrics.jsonl has every figure)", errors);
+  section.Finish();
+  return log;
+}
+
+}  // namespace penstock

@@ -1,0 +1,26 @@
+// The sections of a job file but `model:`, each read from its mapping. Types and keys only: whether the values make
+// sense together is spec/job_check.h's. Absent keys leave the default of docs/reference.md. Pure but for plan files.
+#ifndef PENSTOCK_SPEC_JOB_SECTIONS_H_
+#define PENSTOCK_SPEC_JOB_SECTIONS_H_
+
+#include <string>
+
+#include "common/yaml.h"
+#include "proto/job.pb.h"
+
+namespace penstock {
+
+// `path` as an absolute one: a relative path is taken from `folder`.
+std::string AbsolutePath(const std::string& folder, const std::string& path);
+
+v1::Data ReadDataSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
+// Reads the plan's file too, if one is named; its faults are added with their places in that file.
+v1::Pipeline ReadPipelineSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
+v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors);
+v1::Eval ReadEvalSection(YamlMapping section, YamlErrors* errors);
+v1::Checkpoint ReadCheckpointSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
+v1::Log ReadLogSection(YamlMapping section, YamlErrors* errors);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_SPEC_JOB_SECTIONS_H_

@@ -1,0 +1,108 @@
+// The half of spec/job_file.h that writes a job. Pure.
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/yaml.h"
+#include "spec/job_file.h"
+#include "spec/model_file.h"
+#include "spec/plan_file.h"
+
+namespace penstock {
+namespace {
+
+std::string FormatText(v1::Dataset::Format format) {
+  switch (format) {
+    case v1::Dataset::FORMAT_TOKENS: return "tokens";
+    case v1::Dataset::FORMAT_CSV: return "csv";
+    default: return "text";
+  }
+}
+
+std::string DatasetToYaml(const std::string& key, const v1::Dataset& dataset) {
+  std::string text = absl::StrCat("  ", key, ": {format: ", FormatText(dataset.format()),
+                                  ", path: ", YamlText(dataset.path()), ", part: [", YamlNumber(dataset.part_begin()),
+                                  ", ", YamlNumber(dataset.part_end()), "]");
+  if (dataset.format() == v1::Dataset::FORMAT_CSV) {
+    absl::StrAppend(&text, ", target: ", YamlText(dataset.target()), ", scale: ", YamlNumber(dataset.scale()));
+  }
+  return text + "}\n";
+}
+
+std::string DataToYaml(const v1::Data& data) {
+  std::string text = absl::StrCat("data:\n", DatasetToYaml("train", data.train()));
+  if (data.has_eval()) absl::StrAppend(&text, DatasetToYaml("eval", data.eval()));
+  if (data.train().format() != v1::Dataset::FORMAT_CSV) absl::StrAppend(&text, "  seq_len: ", data.seq_len(), "\n");
+  return absl::StrCat(text, "  order: ", data.sequential() ? "sequential" : "shuffled", "\n");
+}
+
+std::string SplitText(const v1::Pipeline& pipeline) {
+  switch (pipeline.split()) {
+    case v1::Pipeline::SPLIT_MIN_VARIANCE: return "min-variance";
+    case v1::Pipeline::SPLIT_UNIFORM: return "uniform";
+    case v1::Pipeline::SPLIT_EXPLICIT: return absl::StrCat("[", absl::StrJoin(pipeline.split_sizes(), ", "), "]");
+    default: return "auto";
+  }
+}
+
+std::string PipelineToYaml(const v1::Pipeline& pipeline) {
+  if (!pipeline.has_plan()) {
+    return absl::StrCat("pipeline: {stages: ", pipeline.stages(), ", split: ", SplitText(pipeline),
+                        ", micro_batches: ", pipeline.micro_batches(), ", schedule: ", pipeline.schedule(), "}\n");
+  }
+  std::string text = "pipeline:\n  plan:\n";
+  for (absl::string_view line : absl::StrSplit(PlanToYaml(pipeline.plan(), {}), '\n', absl::SkipEmpty())) {
+    absl::StrAppend(&text, "    ", line, "\n");
+  }
+  return text;
+}
+
+std::string OptimizerToYaml(const v1::Optimizer& optimizer) {
+  const bool sgd = optimizer.name() == v1::Optimizer::SGD;
+  const std::string name = sgd ? "sgd" : optimizer.name() == v1::Optimizer::ADAM ? "adam" : "adamw";
+  std::string text = absl::StrCat("  optimizer: {name: ", name, ", lr: ", YamlNumber(optimizer.lr()),
+                                  ", weight_decay: ", YamlNumber(optimizer.weight_decay()));
+  if (sgd) return absl::StrCat(text, ", momentum: ", YamlNumber(optimizer.momentum()), "}\n");
+  return absl::StrCat(text, ", betas: [", YamlNumber(optimizer.beta1()), ", ", YamlNumber(optimizer.beta2()),
+                      "], eps: ", YamlNumber(optimizer.eps()), "}\n");
+}
+
+std::string LrScheduleToYaml(const v1::LrSchedule& schedule) {
+  const std::string name = schedule.name() == v1::LrSchedule::LINEAR   ? "linear"
+                           : schedule.name() == v1::LrSchedule::COSINE ? "cosine"
+                                                                       : "constant";
+  return absl::StrCat("  lr_schedule: {name: ", name, ", warmup_steps: ", schedule.warmup_steps(),
+                      ", min_lr: ", YamlNumber(schedule.min_lr()), "}\n");
+}
+
+std::string TrainToYaml(const v1::Train& train) {
+  return absl::StrCat("train:\n  steps: ", train.steps(), "\n  batch_size: ", train.batch_size(),
+                      "\n  threads: ", train.threads(), "\n  precision: ", train.precision(),
+                      "\n  grad_clip: ", YamlNumber(train.grad_clip()), "\n  seed: ", train.seed(), "\n",
+                      OptimizerToYaml(train.optimizer()), LrScheduleToYaml(train.lr_schedule()));
+}
+
+std::string EvalToYaml(const v1::Eval& eval) {
+  std::string text = absl::StrCat("eval:\n  every: ", eval.every(), "\n  batches: ", eval.batches(), "\n");
+  if (!eval.has_sample()) return text;
+  return absl::StrCat(text, "  sample: {prompt: ", YamlText(eval.sample().prompt()), ", tokens: ",
+                      eval.sample().tokens(), ", temperature: ", YamlNumber(eval.sample().temperature()), ", top_k: ",
+                      eval.sample().top_k(), "}\n");
+}
+
+std::string CheckpointToYaml(const v1::Checkpoint& checkpoint) {
+  const std::string dir = checkpoint.dir().empty() ? "" : absl::StrCat("dir: ", YamlText(checkpoint.dir()), ", ");
+  return absl::StrCat("checkpoint: {", dir, "every: ", checkpoint.every(), ", keep: ", checkpoint.keep(), "}\n");
+}
+
+}  // namespace
+
+std::string ToYaml(const v1::JobSpec& spec) {
+  return absl::StrCat("version: 1\nkind: job\nname: ", YamlText(spec.name()), "\nmodel:\n", ModelToYaml(spec.model()),
+                      DataToYaml(spec.data()), PipelineToYaml(spec.pipeline()), TrainToYaml(spec.train()),
+                      spec.has_eval() ? EvalToYaml(spec.eval()) : "", CheckpointToYaml(spec.checkpoint()),
+                      "log: {every: ", spec.log().every(), ", hash: ", spec.log().hash() ? "true" : "false", "}\n");
+}
+
+}  // namespace penstock
