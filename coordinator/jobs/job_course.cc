@@ -62,8 +62,6 @@ JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan) {
   if (spec.eval().has_sample() && course.context > 0) {
     course.sample_tokens = spec.eval().sample().tokens();
     course.sample_prompt = PromptTokens(spec.data().train(), spec.eval().sample().prompt());
-    course.sample_temperature = spec.eval().sample().temperature();
-    course.sample_top_k = spec.eval().sample().top_k();
   }
   return course;
 }

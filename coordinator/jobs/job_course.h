@@ -23,8 +23,6 @@ struct JobCourse {
   uint32_t eval_batches = 0;             // 0: no evaluation
   uint32_t sample_tokens = 0;            // 0: no sample
   std::vector<int64_t> sample_prompt;    // not empty when a sample is asked for
-  double sample_temperature = 0;
-  uint32_t sample_top_k = 0;
   uint64_t seed = 0;
   size_t context = 0;                  // tokens a generation pass can take
   bool resumes_own_checkpoint = false;  // the checkpoint it goes on from lies in its own folder

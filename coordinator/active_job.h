@@ -1,0 +1,69 @@
+// A job that has not ended, as the core keeps it. Thread-compatible: the core's mutex guards it.
+#ifndef PENSTOCK_COORDINATOR_ACTIVE_JOB_H_
+#define PENSTOCK_COORDINATOR_ACTIVE_JOB_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/job_progress.h"
+#include "coordinator/jobs/job_machine.h"
+#include "coordinator/jobs/job_store.h"
+#include "coordinator/membership.h"
+#include "coordinator/step_barrier.h"
+#include "coordinator/worker_client.h"
+#include "proto/coordinator.pb.h"
+
+namespace penstock {
+
+// Answers a vote.
+using VoteDone = std::function<void(absl::StatusOr<v1::StepDecision>)>;
+
+// What a job runs on, from its placement on; never changes, so that calls can read it without the lock.
+struct Assignment {
+  std::string job;
+  uint64_t epoch = 0;
+  v1::JobSpec spec;
+  v1::Plan plan;
+  std::string resume_from;
+  std::string checkpoint_dir;
+  std::string fingerprint;
+  std::vector<WorkerHandle> workers;                   // by rank
+  std::vector<std::shared_ptr<WorkerClient>> clients;  // by rank
+};
+
+struct ActiveJob {
+  // Args:    parameters: every parameter's name, in model order.
+  ActiveJob(StoredJob job, const std::string& checkpoint_dir, const std::vector<std::string>& parameters,
+            JobCourse course);
+
+  const StoredJob stored;
+  const std::string checkpoint_dir;
+  JobMachine machine;
+  StepBarrier barrier;
+  JobProgress progress;
+
+  v1::JobStatus status;        // what people see
+  uint64_t version = 1;        // grows with each change of it
+  v1::JobState saved_state;    // that the store was last told of, with its reason
+  std::string saved_reason;
+
+  std::shared_ptr<const Assignment> assignment;    // from the placement on
+  std::vector<std::shared_ptr<WorkerCall>> calls;  // by rank: the latest
+  std::vector<v1::SaveReply> saves;                // by rank: of the checkpoint under way
+  std::vector<v1::TensorHash> hashes;              // of the step under way, log.hash only
+  int hashed_ranks = 0;
+
+  std::vector<VoteDone> waiting;                // votes of the step under way
+  std::optional<std::string> votes_dropped;     // why no more votes are taken
+  std::optional<StepOutcome> outcome;           // of the step that is being decided
+  std::optional<StepMetrics> unwritten_metrics;  // waits for its hash
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_ACTIVE_JOB_H_

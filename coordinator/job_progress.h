@@ -1,0 +1,55 @@
+// How far a job is and how fast: what steps' outcomes, workers' answers and counters say to people. Pure;
+// thread-compatible.
+#ifndef PENSTOCK_COORDINATOR_JOB_PROGRESS_H_
+#define PENSTOCK_COORDINATOR_JOB_PROGRESS_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "coordinator/records/job_records.h"
+#include "coordinator/step_barrier.h"
+#include "proto/coordinator.pb.h"
+#include "proto/worker.pb.h"
+
+namespace penstock {
+
+class JobProgress {
+ public:
+  JobProgress(const v1::JobSpec& spec, const v1::Plan& plan);
+
+  // Which worker runs a rank.
+  void SetWorker(int rank, const std::string& worker);
+  void OnLoaded(int rank, const v1::LoadReply& reply);
+  // A vote's share of the pass spent computing.
+  void OnVote(const v1::StepVote& vote);
+  void OnCounters(int rank, const v1::Counters& counters);
+  // A committed step. Returns its line of metrics.
+  StepMetrics OnStep(const StepOutcome& outcome);
+  // Whether metrics.jsonl has a line for this step: every log.every, the last, and each one that is hashed.
+  bool LogsStep(uint64_t step) const;
+
+  // Writes loss, lr, speeds, bubble, eta, stages and unit.
+  // Args: step: completed updates.
+  void Fill(uint64_t step, v1::JobStatus* status) const;
+
+ private:
+  // Of the latest steps; a mean would remember a pause for long.
+  double MedianStepSeconds() const;
+
+  const v1::Train train_;
+  const uint64_t log_every_;
+  const bool hash_;
+  const bool tokens_;              // else samples
+  const double units_per_step_;    // tokens or samples
+  std::vector<v1::StageStatus> stages_;
+  std::vector<int> stage_rank_;
+  StepMetrics last_;
+  bool stepped_ = false;
+  std::deque<double> recent_step_seconds_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_JOB_PROGRESS_H_

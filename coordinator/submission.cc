@@ -1,0 +1,83 @@
+#include "coordinator/submission.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/checkpoint/checkpoint_dir.h"
+#include "common/file.h"
+#include "common/logging.h"
+#include "common/status_macros.h"
+#include "coordinator/plan/planner.h"
+#include "spec/job_file.h"
+
+namespace penstock {
+namespace {
+
+// The newest whole checkpoint of the folder that the spec names, else of the latest job with its name that has one.
+absl::StatusOr<std::string> FindResumePoint(const v1::JobSpec& spec, const std::string& state_dir, JobStore* store) {
+  std::vector<std::string> dirs;
+  if (!spec.checkpoint().dir().empty()) {
+    dirs.push_back(spec.checkpoint().dir());
+  } else {
+    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<std::string> jobs, store->WithName(spec.name()));
+    for (const std::string& id : jobs) {
+      PENSTOCK_ASSIGN_OR_RETURN(const StoredJob job, store->Get(id));
+      dirs.push_back(CheckpointDirOf(state_dir, id, job.spec));
+    }
+  }
+  std::string trouble;
+  for (const std::string& dir : dirs) {
+    absl::StatusOr<FoundCheckpoint> found = NewestComplete(dir);
+    if (found.ok()) {
+      for (const std::string& skipped : found->skipped) LOG(WARNING) << "resume: skipped a checkpoint: " << skipped;
+      return found->path;
+    }
+    absl::StrAppend(&trouble, trouble.empty() ? "" : "; ", found.status().message());
+  }
+  if (trouble.empty()) trouble = absl::StrCat("no job named ", spec.name(), " was submitted before");
+  return absl::NotFoundError(
+      absl::StrCat("nothing to resume from: ", trouble, "; submit without --resume to start anew"));
+}
+
+absl::Status CheckFolderIsFree(const std::string& dir) {
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, ListCheckpoints(dir));
+  if (entries.empty()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(
+      "checkpoint folder ", dir, " already holds checkpoints", entries[0].job.empty() ? "" : " of job ", entries[0].job,
+      ", the newest ", entries[0].info.path(), ": submit with --resume to go on from it, or give checkpoint.dir another ",
+      "folder"));
+}
+
+}  // namespace
+
+std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec) {
+  if (!spec.checkpoint().dir().empty()) return spec.checkpoint().dir();
+  return JoinPath(JoinPath(state_dir, "checkpoints"), job);
+}
+
+absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits) {
+  // The name becomes folders under the state folder.
+  if (!IsPlainName(spec.name())) {
+    return absl::InvalidArgumentError(absl::StrCat("'", spec.name(), "' cannot be a job's name: it names its folders"));
+  }
+  PENSTOCK_RETURN_IF_ERROR(CheckJobSpec(spec));
+  PENSTOCK_ASSIGN_OR_RETURN(v1::Plan plan, MakePlan(spec));
+  memory_limits.resize(plan.train_size(), 0);
+  PENSTOCK_RETURN_IF_ERROR(CheckFits(spec, plan, memory_limits));
+  return plan;
+}
+
+absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
+                                         std::vector<uint64_t> memory_limits, JobStore* store) {
+  NewJob job{request.request_id(), request.spec(), {}, request.yaml(), request.resume(), ""};
+  if (job.request_id.empty()) return absl::InvalidArgumentError("Submit needs a request_id, drawn once per submission");
+  PENSTOCK_ASSIGN_OR_RETURN(job.plan, CheckAndPlan(job.spec, std::move(memory_limits)));
+  if (job.resume) {
+    PENSTOCK_ASSIGN_OR_RETURN(job.resume_from, FindResumePoint(job.spec, state_dir, store));
+  } else if (!job.spec.checkpoint().dir().empty()) {
+    PENSTOCK_RETURN_IF_ERROR(CheckFolderIsFree(job.spec.checkpoint().dir()));
+  }
+  return job;
+}
+
+}  // namespace penstock

@@ -1,0 +1,32 @@
+// From a request to a job that may be stored: checks the spec, makes its plan, settles where its checkpoints go and
+// what it goes on from. Reads files, so never call under a lock. Thread-safe.
+#ifndef PENSTOCK_COORDINATOR_SUBMISSION_H_
+#define PENSTOCK_COORDINATOR_SUBMISSION_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/jobs/job_store.h"
+#include "proto/coordinator.pb.h"
+
+namespace penstock {
+
+// The checkpoint folder of a job: checkpoint.dir, or STATE_DIR/checkpoints/JOB where the spec names none.
+std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec);
+
+// Checks a spec and makes its plan.
+// Args:    memory_limits: of the workers that there are, 0: none; only as many as the plan has ranks count.
+// Errors:  InvalidArgument: the spec. ResourceExhausted: the plan does not fit.
+absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits);
+
+// Makes what Insert stores.
+// Errors:  as CheckAndPlan. AlreadyExists: checkpoint.dir holds checkpoints and the job does not go on from them.
+//          NotFound: it shall go on, and there is no whole checkpoint. DataLoss: as NotFound, all are damaged.
+absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
+                                         std::vector<uint64_t> memory_limits, JobStore* store);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_SUBMISSION_H_
