@@ -127,6 +127,12 @@ void SignalChild(const ChildProcess& child, int signal) {
   syscall(SYS_pidfd_send_signal, child.pidfd, signal, nullptr, 0U);
 }
 
+absl::StatusOr<ChildProcess> FindProcess(int pid) {
+  const int pidfd = PidfdOpen(pid);
+  if (pidfd < 0) return absl::NotFoundError(absl::StrCat("process ", pid, ": ", ErrnoText(errno)));
+  return ChildProcess{.pid = pid, .pidfd = pidfd};
+}
+
 bool AwaitChild(const ChildProcess& child, absl::Duration patience) {
   pollfd fd{.fd = child.pidfd, .events = POLLIN};
   return poll(&fd, 1, static_cast<int>(absl::ToInt64Milliseconds(patience))) == 1;

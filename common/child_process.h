@@ -50,6 +50,10 @@ struct ChildEnd {
 // Waits at most `patience` for the end of the process. Returns whether it has ended.
 bool AwaitChild(const ChildProcess& child, absl::Duration patience);
 
+// A process that is not a child of this one, for AwaitChild and SignalChild. The caller closes the pidfd.
+// Errors: NotFound: no such process.
+absl::StatusOr<ChildProcess> FindProcess(int pid);
+
 // Waits for the end of the process and closes the pidfd. Blocking. REQUIRES: called once.
 ChildEnd ReapChild(ChildProcess* child);
 

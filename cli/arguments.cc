@@ -1,0 +1,48 @@
+#include "cli/arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace penstock {
+
+void AddAddress(CLI::App* command, std::string* address) {
+  *address = "127.0.0.1:7400";
+  command->add_option("--addr", *address, "The coordinator's address")->envname("PENSTOCK_ADDR")->capture_default_str();
+}
+
+void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format) {
+  *format = formats.front();
+  command->add_option("-o,--output", *format, "Output format")->check(CLI::IsMember(formats))->capture_default_str();
+}
+
+void AddOverrides(CLI::App* command, std::vector<std::string>* overrides) {
+  command->add_option("--set", *overrides, "key=value: replaces a key of the file, and is checked like it (repeatable)")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+}
+
+absl::StatusOr<uint64_t> ParseBytes(const std::string& text) {
+  absl::string_view rest = text;
+  double factor = 1;
+  const std::pair<const char*, double> units[] = {
+      {"KiB", std::pow(2, 10)}, {"MiB", std::pow(2, 20)}, {"GiB", std::pow(2, 30)}, {"TiB", std::pow(2, 40)}, {"B", 1}};
+  for (const auto& [unit, bytes] : units) {
+    if (absl::ConsumeSuffix(&rest, unit)) {
+      factor = bytes;
+      break;
+    }
+  }
+  double value = 0;
+  if (!absl::SimpleAtod(rest, &value) || !(value >= 0) || value * factor > 1e18) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' is not a size; write 78GiB, 512MiB or a number of bytes"));
+  }
+  return static_cast<uint64_t>(value * factor);
+}
+
+}  // namespace penstock

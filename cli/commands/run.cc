@@ -1,0 +1,168 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "cli/arguments.h"
+#include "cli/client.h"
+#include "cli/commands/commands.h"
+#include "cli/interrupt.h"
+#include "cli/local_cluster.h"
+#include "cli/reach.h"
+#include "cli/watch_job.h"
+#include "common/file.h"
+#include "common/process.h"
+#include "coordinator/plan/planner.h"
+#include "spec/job_file.h"
+
+namespace penstock {
+namespace {
+
+struct Options {
+  std::string format;
+  std::string file;
+  std::vector<std::string> overrides;
+  std::string state_dir;
+  std::vector<std::string> devices;
+  bool resume = false;
+};
+
+// A coordinator on this host that stops answering is dead, or as good as that.
+constexpr absl::Duration kDeadAfter = absl::Seconds(5);
+
+// What Ctrl-C does: before there is a job, and the second time, the process ends, and the kernel ends the coordinator
+// and its workers with it. Otherwise the job is to be stopped.
+struct Interruption {
+  std::atomic<bool> has_job = false;
+  Canceller canceller;
+
+  void OnInterrupt(int count) {
+    if (count > 1 || !has_job) _exit(static_cast<int>(ExitCode::kInterrupted));
+    canceller.Cancel();
+  }
+};
+
+// Follows the job to its end, stopping it when the user interrupts.
+// Errors: as WatchJob, but never Cancelled.
+absl::StatusOr<v1::JobStatus> FollowToEnd(Client* client, const std::string& job, Interruption* interruption,
+                                          Console* console) {
+  while (true) {
+    absl::StatusOr<v1::JobStatus> end = WatchJob(client, job, kDeadAfter, &interruption->canceller, console);
+    if (end.ok() || !interruption->canceller.Reset()) return end;
+    console->Talk("stopping after the current step, with a checkpoint; Ctrl-C again ends at once, without one");
+    // It may have ended in this moment; then the next watch tells how.
+    const absl::StatusOr<v1::StopReply> stop = client->Stop(job, /*no_checkpoint=*/false);
+    if (!stop.ok() && !absl::IsFailedPrecondition(stop.status())) return stop.status();
+  }
+}
+
+void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* console) {
+  std::string run = absl::StrCat("penstock run -f ", options.file);
+  for (const std::string& override : options.overrides) absl::StrAppend(&run, " --set ", override);
+  if (!options.state_dir.empty()) absl::StrAppend(&run, " --state-dir ", options.state_dir);
+  std::vector<std::string> next;
+  if (job.state() == v1::STOPPED) next.push_back(absl::StrCat(run, " --resume"));
+  if (!job.checkpoint().empty()) {
+    if (job.unit() == "tokens") {
+      next.push_back(absl::StrCat("penstock generate ", job.checkpoint(), " --prompt 'In the beginning'"));
+    }
+    next.push_back(absl::StrCat("penstock hash ", job.checkpoint()));
+    next.push_back(absl::StrCat("penstock checkpoints ", ParentPath(job.checkpoint()), " --verify"));
+  }
+  next.push_back("penstock up -f cluster.yaml, penstock submit, penstock status: a cluster that stays (see README.md)");
+  console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
+}
+
+// Submits to the cluster that has been started, and follows. Returns the exit code.
+int RunOn(CoordinatorProcess* process, const v1::JobSpec& spec, const Options& options, Interruption* interruption,
+          Console* console) {
+  Client client(process->address());
+  v1::SubmitRequest request;
+  request.set_request_id(RandomId());
+  *request.mutable_spec() = spec;
+  request.set_resume(options.resume);
+  request.set_yaml(ToYaml(spec));
+  const absl::StatusOr<v1::SubmitReply> reply = client.Submit(request);
+  if (!reply.ok()) {
+    EndLocalCluster(&client, process);
+    const bool taken = absl::IsAlreadyExists(reply.status());
+    return console->Fail(ExitCodeOf(reply.status()), reply.status().message(),
+                         taken ? "--resume goes on from there; --set checkpoint.dir=… leaves it alone" : "");
+  }
+  interruption->has_job = true;
+  console->Talk(absl::StrCat("job ", reply->job(), " at ", process->address(), "; status page http://",
+                             process->http_address(), "/statusz; Ctrl-C stops it with a checkpoint"));
+  const absl::StatusOr<v1::JobStatus> end = FollowToEnd(&client, reply->job(), interruption, console);
+  if (!end.ok()) {
+    if (process->AwaitEnd(kDeadAfter)) return console->Fail(ExitCode::kFailed, process->DescribeEnd());
+    process->Kill();
+    return console->Fail(ExitCode::kFailed, end.status().message(), absl::StrCat("see ", process->log_path()));
+  }
+  const int code = ReportEnd(*end, options.format == "json", console);
+  EndLocalCluster(&client, process);
+  if (end->state() != v1::FAILED && options.format != "json") SayWhatNext(*end, options, console);
+  return code;
+}
+
+// 1. checks the file and plans, before anything starts: every error of the file at once
+// 2. starts a coordinator with as many workers as the plan has ranks
+// 3. submits and follows the job; stops it on Ctrl-C
+// 4. shuts the cluster down
+int Run(const Options& options, Console* console) {
+  const absl::StatusOr<v1::JobSpec> spec = ReadJobFile(options.file, options.overrides);
+  if (!spec.ok()) return FailFile(spec.status(), console);
+  const absl::StatusOr<v1::Plan> plan = MakePlan(*spec);
+  if (!plan.ok()) return FailFile(plan.status(), console);
+
+  const size_t ranks = static_cast<size_t>(plan->train_size());
+  std::vector<std::string> devices = options.devices;
+  if (devices.empty()) devices.assign(ranks, "cpu");
+  if (devices.size() < ranks) {
+    return console->Fail(ExitCode::kDoesNotFit,
+                         absl::StrCat("the plan has ", ranks, " ranks, --devices names ", devices.size()),
+                         "name a device twice for two workers to share it, or lower pipeline.stages");
+  }
+  std::string state_dir = options.state_dir;
+  if (state_dir.empty()) {
+    absl::StatusOr<std::string> standard = DefaultStateDir("run");
+    if (!standard.ok()) return FailFile(standard.status(), console);
+    state_dir = *std::move(standard);
+  }
+  state_dir = std::filesystem::absolute(state_dir).lexically_normal().string();
+
+  Interruption interruption;
+  Interrupts interrupts([&interruption](int count) { interruption.OnInterrupt(count); });
+  console->Talk(absl::StrCat("starting ", devices.size(), devices.size() == 1 ? " worker" : " workers", " (",
+                             absl::StrJoin(devices, ", "), "); state in ", state_dir));
+  const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process = StartLocalCluster(state_dir, devices);
+  if (!process.ok()) {
+    return console->Fail(absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed,
+                         process.status().message());
+  }
+  return RunOn(process->get(), *spec, options, &interruption, console);
+}
+
+}  // namespace
+
+void AddRun(CLI::App* app, CommandBody* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("run", "Train a job from start to end on a cluster of this host's own, which ends with it");
+  const auto options = std::make_shared<Options>();
+  command->add_option("-f,--file", options->file, "The job file")->required();
+  AddOverrides(command, &options->overrides);
+  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of the job's folder");
+  command->add_option("--state-dir", options->state_dir,
+                      "Where records and checkpoints go [~/.local/state/penstock/run]");
+  command->add_option("--devices", options->devices, "One a rank, such as cuda:0,cuda:1 [cpu for each]")
+      ->delimiter(',');
+  AddFormat(command, {"text", "json"}, &options->format);
+  command->callback([=] { *chosen = [options](Console* console) { return Run(*options, console); }; });
+}
+
+}  // namespace penstock

@@ -1,0 +1,121 @@
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "cli/client.h"
+#include "cli/commands/commands.h"
+#include "cli/coordinator_process.h"
+#include "cli/reach.h"
+#include "common/clock.h"
+#include "spec/cluster_spec.h"
+
+namespace penstock {
+namespace {
+
+struct Options {
+  std::string file;
+  bool dry_run = false;
+};
+
+constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
+// A worker loads libtorch and computes its self-test: seconds, more when many start on few cores.
+constexpr absl::Duration kWorkersPatience = absl::Minutes(2);
+
+bool IsUp(const v1::WorkerStatus& worker) { return worker.state() == "idle" || worker.state() == "busy"; }
+
+// "localhost/cpu.1: lost: exited with code 1", for each worker that is not up; empty when all are.
+std::vector<std::string> Missing(const ClusterSpec& spec, const v1::ClusterStatus& status, bool* hopeless) {
+  std::vector<std::string> missing;
+  for (const WorkerSpec& expected : spec.workers) {
+    const v1::WorkerStatus* found = nullptr;
+    for (const v1::WorkerStatus& worker : status.workers()) {
+      if (worker.id() == expected.id) found = &worker;
+    }
+    if (found != nullptr && IsUp(*found)) continue;
+    *hopeless |= found != nullptr && found->state() == "lost";
+    missing.push_back(absl::StrCat(expected.id, ": ", found != nullptr ? found->state() : "has not registered",
+                                   found != nullptr && !found->reason().empty() ? ": " : "",
+                                   found != nullptr ? found->reason() : ""));
+  }
+  return missing;
+}
+
+// Waits until every worker has registered, or it is clear that one will not.
+// Errors: Aborted: the coordinator ended, or workers are missing; says which and why.
+absl::Status AwaitWorkers(const ClusterSpec& spec, Client* client, CoordinatorProcess* process) {
+  const absl::Duration deadline = Clock::Real()->Monotonic() + kWorkersPatience;
+  while (true) {
+    if (process->AwaitEnd(absl::ZeroDuration())) return absl::AbortedError(process->DescribeEnd());
+    const absl::StatusOr<v1::ClusterStatus> status = client->GetStatus();
+    if (!status.ok() && !absl::IsUnavailable(status.status())) return status.status();
+    if (status.ok()) {
+      bool hopeless = false;
+      const std::vector<std::string> missing = Missing(spec, *status, &hopeless);
+      if (missing.empty()) return absl::OkStatus();
+      if (hopeless || Clock::Real()->Monotonic() > deadline) {
+        return absl::AbortedError(absl::StrCat(missing.size(), " of ", spec.workers.size(),
+                                               " workers did not come up:\n  ", absl::StrJoin(missing, "\n  "),
+                                               "\ntheir logs are in ", spec.state_dir, "/logs"));
+      }
+    }
+    Clock::Real()->Sleep(kPollEvery);
+  }
+}
+
+void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Console* console) {
+  console->Data(absl::StrCat("cluster ", spec.name, " is up\n", "address:     ", process.address(),
+                             "\nstatus page: http://", process.http_address(), "/statusz\nworkers:     ",
+                             spec.workers.size(), spec.launch == LaunchWith::kNone ? " (they join by themselves)" : "",
+                             "\nlogs:        ", spec.state_dir, "/logs\n"));
+  const bool elsewhere = process.address() != "127.0.0.1:7400";
+  const std::string at = elsewhere ? absl::StrCat(" --addr ", process.address()) : "";
+  console->Talk(absl::StrCat("next: penstock submit", at, " -f job.yaml; penstock status", at, "; penstock down", at));
+}
+
+int Up(const Options& options, Console* console) {
+  const absl::StatusOr<ClusterSpec> spec = ReadClusterFile(options.file);
+  if (!spec.ok()) return FailFile(spec.status(), console);
+  const absl::StatusOr<std::string> binary = FindCoordinatorBinary();
+  if (!binary.ok()) return console->Fail(ExitCode::kFailed, binary.status().message());
+  const std::string config = std::filesystem::absolute(options.file).string();
+  if (options.dry_run) {
+    console->Data(ToYaml(*spec));
+    console->Talk(absl::StrCat("would start ", *binary, " --config ", config, ", with ", spec->workers.size(),
+                               spec->launch == LaunchWith::kNone ? " workers expected" : " workers"));
+    return 0;
+  }
+  const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process =
+      CoordinatorProcess::Start({.binary = *binary, .config = config, .state_dir = spec->state_dir, .detached = true});
+  if (!process.ok()) {
+    return console->Fail(
+        absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed, process.status().message(),
+        absl::StrCat("penstock status --addr ", spec->listen, " shows whether a cluster is up already"));
+  }
+  if (spec->launch == LaunchWith::kLocal) {
+    Client client((*process)->address());
+    const absl::Status status = AwaitWorkers(*spec, &client, process->get());
+    if (!status.ok()) {
+      client.Shutdown(/*no_checkpoint=*/true, kWorkersPatience).IgnoreError();
+      (*process)->Kill();  // nothing half up is left behind
+      return console->Fail(ExitCode::kFailed, status.message(), "mend the cause and penstock up again");
+    }
+  }
+  SayWhatItIs(*spec, **process, console);
+  return 0;
+}
+
+}  // namespace
+
+void AddUp(CLI::App* app, CommandBody* chosen) {
+  CLI::App* const command = app->add_subcommand("up", "Start a cluster that stays");
+  const auto options = std::make_shared<Options>();
+  command->add_option("-f,--file", options->file, "The cluster file")->required();
+  command->add_flag("--dry-run", options->dry_run, "Print what would be started, and start nothing");
+  command->callback([=] { *chosen = [options](Console* console) { return Up(*options, console); }; });
+}
+
+}  // namespace penstock

@@ -1,0 +1,27 @@
+// A cluster of this host's own for one command: the coordinator and its workers die with this process, however it ends.
+// Call from main's thread.
+#ifndef PENSTOCK_CLI_LOCAL_CLUSTER_H_
+#define PENSTOCK_CLI_LOCAL_CLUSTER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/client.h"
+#include "cli/coordinator_process.h"
+
+namespace penstock {
+
+// Writes state_dir/cluster.yaml (free ports, one worker a device) and starts its coordinator.
+// Args:    devices: "cpu", "cuda:0"; one may stand several times.
+// Errors:  as CoordinatorProcess::Start; NotFound: no coordinator binary; Unavailable: the folder cannot be written.
+absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std::string& state_dir,
+                                                                      const std::vector<std::string>& devices);
+
+// Ends it: gently, or at once if it does not answer in time. Returns when its coordinator is gone.
+void EndLocalCluster(Client* client, CoordinatorProcess* process);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_CLI_LOCAL_CLUSTER_H_

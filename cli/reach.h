@@ -1,0 +1,31 @@
+// What commands that talk to a coordinator have in common. Thread-compatible.
+#ifndef PENSTOCK_CLI_REACH_H_
+#define PENSTOCK_CLI_REACH_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "cli/client.h"
+#include "cli/console.h"
+
+namespace penstock {
+
+// Says why an address cannot be used and returns the exit code; nullopt if it can.
+std::optional<int> RefuseAddress(const std::string& address, Console* console);
+
+// Says why a call failed, and what to do next. Returns the exit code.
+int FailCall(const absl::Status& status, Console* console);
+
+// Says why a file of the user's cannot be used. Returns the exit code.
+int FailFile(const absl::Status& status, Console* console);
+
+// The width for a table on standard output: the terminal's, or 0 (as wide as it is) where it is not a terminal.
+int TableWidth(const Console& console);
+
+// What Ctrl-C does to a command that only watches: the first ends its call, the second the process.
+void CancelOrExit(Canceller* canceller, int count);
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_CLI_REACH_H_
