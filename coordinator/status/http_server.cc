@@ -131,7 +131,7 @@ class HttpStatusServer final : public StatusServer {
   }
 
   ~HttpStatusServer() override {
-    server_.stop();
+    if (listener_.joinable()) server_.Stop();
     if (listener_.joinable()) listener_.join();
   }
 

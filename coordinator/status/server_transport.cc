@@ -1,6 +1,7 @@
 #include "coordinator/status/server_transport.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/logging.h"
 
 namespace penstock {
 namespace {
@@ -27,11 +29,12 @@ constexpr absl::Duration kMaxFinishTime = absl::Seconds(1);
 constexpr int kThreads = 4;
 constexpr size_t kMaxWaiting = 16;
 
-// A connection that stops reading after kMaxRequestBytes, and altogether after kMaxConnectionTime.
+// A connection that stops reading after kMaxRequestBytes, and altogether after kMaxConnectionTime or once stop_event
+// is readable.
 class BoundedStream final : public httplib::Stream {
  public:
-  explicit BoundedStream(socket_t socket)
-      : socket_(socket), deadline_(Clock::Real()->Monotonic() + kMaxConnectionTime) {}
+  BoundedStream(socket_t socket, int stop_event)
+      : socket_(socket), stop_event_(stop_event), deadline_(Clock::Real()->Monotonic() + kMaxConnectionTime) {}
 
   bool is_readable() const override { return begin_ < end_ || Wait(POLLIN); }
   bool is_writable() const override { return Wait(POLLOUT); }
@@ -71,12 +74,12 @@ class BoundedStream final : public httplib::Stream {
 
  private:
   bool Wait(int16_t events) const {
-    pollfd poll{socket_, events, 0};
+    pollfd poll[] = {{socket_, events, 0}, {stop_event_, POLLIN, 0}};
     while (true) {
       const absl::Duration left = deadline_ - Clock::Real()->Monotonic();
       if (left <= absl::ZeroDuration()) return false;
-      const int ready = ::poll(&poll, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
-      if (ready > 0) return true;
+      const int ready = ::poll(poll, 2, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
+      if (ready > 0) return poll[1].revents == 0;
       if (ready < 0 && errno != EINTR) return false;
     }
   }
@@ -96,6 +99,7 @@ class BoundedStream final : public httplib::Stream {
   }
 
   const socket_t socket_;
+  const int stop_event_;
   absl::Duration deadline_;
   char buffer_[4096];
   size_t begin_ = 0, end_ = 0;
@@ -139,12 +143,20 @@ void BoundedTaskQueue::shutdown() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-BoundedServer::BoundedServer() {
+BoundedServer::BoundedServer() : stop_event_(::eventfd(0, EFD_CLOEXEC)) {
+  PCHECK(stop_event_ >= 0);
   new_task_queue = [] { return new BoundedTaskQueue(kThreads, kMaxWaiting); };
 }
 
+BoundedServer::~BoundedServer() { ::close(stop_event_); }
+
+void BoundedServer::Stop() {
+  ::eventfd_write(stop_event_, 1);
+  stop();
+}
+
 bool BoundedServer::process_and_close_socket(socket_t sock) {
-  BoundedStream stream(sock);
+  BoundedStream stream(sock, stop_event_);
   bool closed = false;
   const bool answered = process_request(stream, /*close_connection=*/true, closed, [](httplib::Request&) {});
   stream.Finish();

@@ -35,13 +35,19 @@ class BoundedTaskQueue final : public httplib::TaskQueue {
 };
 
 // An httplib server that answers one request a connection, whose head may take up a limited number of bytes and
-// seconds, however it is cut up. httplib's own limits are per line and per byte.
+// seconds, however it is cut up. httplib's own limits are per line and per byte. Thread-safe once it listens.
 class BoundedServer final : public httplib::Server {
  public:
   BoundedServer();
+  ~BoundedServer() override;
+
+  // Ends listen_after_bind, and cuts off the connections that wait for their client. Call once listening has begun.
+  void Stop();
 
  private:
   bool process_and_close_socket(socket_t sock) override;
+
+  const int stop_event_;  // readable once Stop was called
 };
 
 }  // namespace penstock
