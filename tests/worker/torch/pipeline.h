@@ -1,0 +1,68 @@
+// A whole pipeline in one process: ranks loaded one by one, driven in a chosen order, their tensors carried by copies.
+// Includes no torch. For tests and benchmarks; thread-compatible.
+#ifndef PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_H_
+#define PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "worker/runtime/stage_runner.h"
+
+namespace penstock {
+
+// The order in which the pipeline's computations run.
+enum class RunOrder {
+  kGpipe,            // all forwards, then backwards 0 .. M-1
+  kOneFOneB,         // each micro-batch's backward right after its forward
+  kReverseBackward,  // all forwards, then backwards M-1 .. 0
+  kReverseForward,   // forwards M-1 .. 0, then backwards 0 .. M-1
+};
+
+struct StepReport {
+  double loss = 0;
+  double grad_norm = 0;
+  bool finite = true;
+};
+
+class Pipeline {
+ public:
+  // Args:    spec_text: a v1::JobSpec in protobuf's text form; defaults are filled in.
+  //          cuts: layers per stage; each stage gets a rank of its own.
+  //          resume_from: a checkpoint's folder, or "".
+  static absl::StatusOr<Pipeline> Load(Device* device, const std::string& spec_text, const std::vector<int>& cuts,
+                                       const std::string& resume_from = "");
+
+  // One training step, committed.
+  absl::StatusOr<StepReport> Step(uint64_t step, RunOrder order);
+  absl::StatusOr<v1::EvalSums> Evaluate(uint64_t batch);
+  absl::StatusOr<int64_t> NextToken(const std::vector<int64_t>& tokens, double temperature, uint32_t top_k,
+                                    uint64_t seed);
+
+  // The hash of the whole state, as a checkpoint's.
+  absl::StatusOr<std::string> Hash();
+  // Writes and commits a checkpoint. Returns its folder.
+  absl::StatusOr<std::string> Save(const std::string& dir, uint64_t step);
+
+  LoadedRank* rank(int stage) { return ranks_[stage].get(); }
+  int stages() const { return static_cast<int>(ranks_.size()); }
+  const v1::JobSpec& spec() const { return request_.spec(); }
+
+ private:
+  absl::Status Forward(int micro_batch);
+  absl::Status Backward(int micro_batch);
+  absl::Status Carry(int from, int to, v1::Direction direction, int micro_batch);
+  absl::Status Begin(Pass pass);
+
+  v1::LoadRequest request_;
+  std::vector<std::unique_ptr<LoadedRank>> ranks_;
+  uint64_t next_pass_ = 1;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_H_
