@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -205,15 +206,20 @@ ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std
   if (!CheckInput(model, &input, diagnostics)) return info;
   const TensorType model_input = input;
   const int64_t blocks = CountBlocks(model.layers());
+  std::set<std::pair<uint32_t, uint32_t>> failed;
   for (const v1::Layer& layer : model.layers()) {
     v1::Layer filled = layer;
     FillDefaults(&filled);
     LayerInfo next;
     next.name = layer.name();
     next.input = input;
+    // A repeated layer fails again and again: its line is told once.
+    const std::pair<uint32_t, uint32_t> place = {layer.at().line(), layer.at().column()};
+    const bool told = reported.contains(layer.name()) || (place.first != 0 && failed.contains(place));
     Diagnostics ignored;
-    const bool told = reported.contains(layer.name());
-    if (!ApplyRule({filled, blocks, told ? &ignored : diagnostics, &next}) || (told && !KeepsShape(layer))) {
+    const bool good = ApplyRule({filled, blocks, told ? &ignored : diagnostics, &next});
+    if (!good) failed.insert(place);
+    if (!good || reported.contains(layer.name())) {
       if (!KeepsShape(layer) || input.dtype != v1::DTYPE_FLOAT32) return info;  // what follows cannot be known
       next.output = input;
     }
