@@ -231,10 +231,13 @@ def check_file(path: str, source: str) -> list:
 
 def files_of(root: pathlib.Path) -> list:
     """Paths from root of the project's files: what git knows or would add, else all but hidden ones."""
-    listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True, check=False)
-    if listed.returncode == 0:
+    try:
+        listed = subprocess.run(
+            ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True, check=False)
+    except FileNotFoundError:
+        listed = None  # No git on this machine.
+    if listed and listed.returncode == 0:
         paths = listed.stdout.decode().split("\0")
     else:
         skipped = ("bazel-", ".", "data/", "runs/")

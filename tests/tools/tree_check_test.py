@@ -1,9 +1,11 @@
 """Each rule of tools/tree_check.py finds what it is for, and lets the rest pass."""
 
+import os
 import pathlib
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
@@ -130,7 +132,11 @@ class Homes(unittest.TestCase):
 
 class Tree(unittest.TestCase):
 
-    def test_without_git_the_folder_is_walked(self):
+    def test_without_git_on_the_machine_the_folder_is_walked(self):
+        with mock.patch.dict(os.environ, PATH="/nowhere"):
+            self.test_outside_git_the_folder_is_walked()
+
+    def test_outside_git_the_folder_is_walked(self):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             (root / "common").mkdir()
