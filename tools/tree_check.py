@@ -81,7 +81,7 @@ HOMES = (
 )
 
 SLEEP = re.compile(r"\b(sleep_for|sleep_until|SleepFor|usleep|nanosleep)\s*\(|(?<![\w.:>])sleep\s*\(")
-MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(home|root|work|Users)/\w")
+MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(root|work)/\w")
 
 CPP = (".cc", ".h")
 SIZED = CPP + (".py", ".sh", ".bzl", ".proto")

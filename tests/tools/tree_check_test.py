@@ -127,7 +127,7 @@ class Homes(unittest.TestCase):
 
     def test_path_of_one_machine_is_found(self):
         self.assertEqual(rules("docs/a.md", "see /" + "work/main/x\n"), ["machine-path"])
-        self.assertEqual(rules("docs/a.md", "https://example.org/home/page\n"), [])
+        self.assertEqual(rules("docs/a.md", "https://example.org/work/page, /home/you/work/x\n"), [])
 
 
 class Tree(unittest.TestCase):
