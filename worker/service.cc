@@ -90,8 +90,8 @@ grpc::Status WorkerService::Load(grpc::ServerContext*, const v1::LoadRequest* re
 grpc::ServerUnaryReactor* WorkerService::Run(grpc::CallbackServerContext* context, const v1::RunRequest* request,
                                              v1::RunReply* reply) {
   const absl::Status status = CheckIncarnation(request->incarnation());
-  absl::StatusOr<std::shared_ptr<RankSession>> session = status;
-  if (status.ok()) session = Find(request->job(), request->plan_epoch());
+  const absl::StatusOr<std::shared_ptr<RankSession>> session =
+      status.ok() ? Find(request->job(), request->plan_epoch()) : absl::StatusOr<std::shared_ptr<RankSession>>(status);
   if (!session.ok()) {
     grpc::ServerUnaryReactor* const refused = context->DefaultReactor();
     refused->Finish(ToGrpc(session.status()));
