@@ -94,6 +94,8 @@ struct StageRun {
   double first_start = std::numeric_limits<double>::infinity();
   double last_end = 0;
   Kept kept;
+  std::vector<bool> backward_done;  // by micro-batch
+  int turn = 0;                     // the first micro-batch whose backward is not done
 };
 
 // The state of a run. WalkTable hands the actions in an order in which all inputs are known.
@@ -101,6 +103,7 @@ class Run {
  public:
   Run(const Placement& placement, int micro_batches, const PipelineCosts& costs)
       : placement_(placement), costs_(costs), ranks_(placement.num_ranks()), stages_(placement.num_stages()) {
+    for (StageRun& stage : stages_) stage.backward_done.assign(micro_batches, false);
     for (int s = 0; s + 1 < placement.num_stages(); ++s) {
       const bool same_rank = placement.rank_of_stage[s] == placement.rank_of_stage[s + 1];
       up_.emplace_back(costs.links[s], same_rank, micro_batches);
@@ -151,13 +154,27 @@ class Run {
     rank->now += duration;
     rank->busy += duration;
     run.last_end = std::max(run.last_end, rank->now);
-    const int sign = forward ? 1 : -1;
-    rank->kept.Add(sign, sign * cost.activation_bytes);
-    run.kept.Add(sign, sign * cost.activation_bytes);
+    if (forward) {
+      rank->kept.Add(1, cost.activation_bytes);
+      run.kept.Add(1, cost.activation_bytes);
+    } else {
+      Release(rank, stage, micro_batch);
+    }
     if (forward && stage + 1 < placement_.num_stages()) {
       up_[stage].Send(micro_batch, rank->now, cost.output_bytes);
     } else if (!forward && stage > 0) {
       down_[stage - 1].Send(micro_batch, rank->now, costs_.Of(stage - 1, micro_batch).output_bytes);
+    }
+  }
+
+  // Gradients are added in the order of micro-batches: a backward before its turn keeps what it needs until then.
+  void Release(Rank* rank, int stage, int micro_batch) {
+    StageRun& run = stages_[stage];
+    run.backward_done[micro_batch] = true;
+    while (run.turn < static_cast<int>(run.backward_done.size()) && run.backward_done[run.turn]) {
+      const int64_t bytes = costs_.Of(stage, run.turn++).activation_bytes;
+      rank->kept.Add(-1, -bytes);
+      run.kept.Add(-1, -bytes);
     }
   }
 

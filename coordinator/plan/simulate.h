@@ -25,7 +25,7 @@ struct Simulation {
   double span_us = 0;      // the same for each stage alone, the longest
   Bubbles bubbles;
   std::vector<double> busy_us;  // by rank: in compute actions
-  // By stage: between their forward and their backward at once, at most.
+  // By stage, the most at once: from their forward until their gradient is added, which goes in ascending order.
   std::vector<int> peak_micro_batches;
   std::vector<int64_t> peak_activation_bytes;
   std::vector<int64_t> rank_peak_activation_bytes;  // by rank: its stages together

@@ -164,17 +164,10 @@ class Validator {
 
   absl::Status CheckOrder() const {
     for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
-      std::vector<int> last_backward(placement_.num_stages(), -1);
       for (size_t i = 0; i < table_[rank].size(); ++i) {
         const auto& [stage, kind, micro_batch] = table_[rank][i];
         if (kind == ActionKind::kBackward) {
           PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ActionKind::kForward, micro_batch}));
-          if (micro_batch < last_backward[stage]) {
-            return Fault(rank, i,
-                         absl::StrCat("comes after ", stage, "B", last_backward[stage],
-                                      "; gradients are added in the order of micro-batches"));
-          }
-          last_backward[stage] = micro_batch;
         } else if (IsSend(kind)) {
           PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ComputeOf(kind), micro_batch}));
         } else if (IsRecv(kind) && position_[Slot(ComputeOf(kind), stage, micro_batch)] < i) {
