@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -70,7 +71,7 @@ bool StillCurrent(int fd, const std::string& path) {
 }
 
 absl::Status Rotate(const std::string& path, uint64_t bytes) {
-  // The base first: a reader between the two sees positions that are not there yet, and waits.
+  // The base first: whoever opens the next file finds it right. Readers are kept out by the lock on this one.
   PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(BasePath(path), absl::StrCat(BaseOf(path) + bytes)));
   if (::rename(path.c_str(), RotatedPath(path).c_str()) != 0) return FileError(errno, path, "rotate");
   return absl::OkStatus();
@@ -100,6 +101,20 @@ std::vector<std::string> TakeLines(std::string* text, bool full) {
   return lines;
 }
 
+// REQUIRES: nobody rotates meanwhile.
+absl::StatusOr<LogPiece> ReadFrom(const std::string& path, uint64_t base, uint64_t from, size_t max_bytes) {
+  const uint64_t rotated_bytes = std::min(base, BytesOf(RotatedPath(path)));
+  LogPiece piece;
+  piece.next = std::max(from, base - rotated_bytes);
+  const bool older = piece.next < base;
+  PENSTOCK_ASSIGN_OR_RETURN(std::string text,
+                            older ? ReadRange(RotatedPath(path), base - rotated_bytes, piece.next, max_bytes)
+                                  : ReadRange(path, base, piece.next, max_bytes));
+  piece.lines = TakeLines(&text, text.size() == max_bytes);
+  piece.next += text.size();
+  return piece;
+}
+
 }  // namespace
 
 absl::Status AppendToLog(const std::string& path, absl::string_view lines, size_t rotate_bytes) {
@@ -115,19 +130,18 @@ absl::Status AppendToLog(const std::string& path, absl::string_view lines, size_
 }
 
 absl::StatusOr<LogPiece> ReadLogPiece(const std::string& path, uint64_t from, size_t max_bytes) {
-  const uint64_t base = BaseOf(path);
-  const uint64_t rotated_bytes = std::min(base, BytesOf(RotatedPath(path)));
-  LogPiece piece;
-  piece.next = std::max(from, base - rotated_bytes);
-  const bool older = piece.next < base;
-  PENSTOCK_ASSIGN_OR_RETURN(std::string text,
-                            older ? ReadRange(RotatedPath(path), base - rotated_bytes, piece.next, max_bytes)
-                                  : ReadRange(path, base, piece.next, max_bytes));
-  // Rotated between the look at the base and the reading: what was read may be of another position.
-  if (BaseOf(path) != base) return ReadLogPiece(path, from, max_bytes);
-  piece.lines = TakeLines(&text, text.size() == max_bytes);
-  piece.next += text.size();
-  return piece;
+  while (true) {
+    const Descriptor log(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (log.get() < 0 && errno != ENOENT) return FileError(errno, path, "open");
+    // While this lock is held nobody rotates. Just after a rotation there is nothing to lock: see below.
+    const bool missing = log.get() < 0;
+    if (!missing && ::flock(log.get(), LOCK_SH) != 0) return FileError(errno, path, "lock");
+    if (!missing && !StillCurrent(log.get(), path)) continue;
+    const uint64_t base = BaseOf(path);
+    PENSTOCK_ASSIGN_OR_RETURN(LogPiece piece, ReadFrom(path, base, from, max_bytes));
+    if (missing && (FileExists(path) || BaseOf(path) != base)) continue;
+    return piece;
+  }
 }
 
 std::vector<std::string> LastLines(const std::string& path, int count) {
