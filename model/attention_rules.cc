@@ -1,8 +1,7 @@
 // Rules of the kinds with attention: attention, gpt_block, llama_block.
 //
 // Costs, with T positions of width D, H heads: the two products of attention take 2·T·T·D FLOPs each (the causal half
-// is counted whole, as everyone does). What is kept follows from what autograd saves when the block runs as one unit;
-// each term below names it.
+// is counted whole, as everyone does). Each term of what is kept names the tensor: worker/torch keeps just these.
 #include <algorithm>
 #include <cmath>
 
@@ -57,14 +56,13 @@ double ScoreFlops(const Sizes& sizes) {
   return 4.0 * static_cast<double>(sizes.positions) * sizes.positions * sizes.width;
 }
 
-// Bytes that attention keeps between the projections: queries, keys and values as the kernel got them, its output
-// (which is the output projection's input), the log of each row's sum. Keys and values of grouped heads are repeated
-// to all heads first; rotated queries and keys are copies beside the buffer of a joint projection.
+// Bytes that attention keeps between the projections: queries, keys and values as the kernel got them (those of grouped
+// heads repeated to all), its output (which is the output projection's input), the log of each row's sum. Rotated
+// queries and keys are copies, and the values keep the whole buffer of a joint projection.
 int64_t AttentionBytes(const Sizes& sizes, bool rotary, bool joint_projection) {
   const bool grouped = sizes.kv_width != sizes.width;
   int64_t floats = 4 * sizes.positions * sizes.width + sizes.positions * sizes.heads;
   if (rotary && joint_projection && !grouped) floats += 2 * sizes.positions * sizes.width;
-  if (grouped) floats += 2 * sizes.positions * sizes.kv_width;
   return kFloatBytes * floats;
 }
 
@@ -159,9 +157,9 @@ bool LlamaBlockRule(const RuleContext& context) {
   SetFlops(context, MatrixFlops(sizes, width, 2 * width + 2 * sizes.kv_width + 3 * hidden) + ScoreFlops(sizes));
   LayerCost& cost = context.info->cost;
   const int64_t row = context.input().Bytes(), hidden_row = kFloatBytes * sizes.positions * hidden;
-  // x, the normalised x, ln_1's output; the same three of x + attention; 1/rms of the two norms; gate's output,
-  // silu's output, up's output and their product, the input of down.
-  cost.activation_bytes = 6 * row + 4 * hidden_row + 2 * kFloatBytes * sizes.positions +
+  // x, ln_1's output; x + attention, ln_2's output; 1/rms of the two norms; gate's and up's outputs (their product, the
+  // input of down, is computed again).
+  cost.activation_bytes = 4 * row + 2 * hidden_row + 2 * kFloatBytes * sizes.positions +
                           AttentionBytes(sizes, true, false);
   // Two norms, two additions, the rotation of queries and keys; silu and the product.
   cost.memory_bytes = (2 * 2.0 + 2 * 3.0 + 2 * 2.0) * row + 5.0 * hidden_row;

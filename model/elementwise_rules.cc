@@ -4,6 +4,7 @@
 
 namespace penstock {
 
+// Keeps its input, or its output, which is as large.
 bool ActivationRule(const RuleContext& context) {
   if (!context.FloatInput()) return false;
   context.SetOutput(context.input().shape);
@@ -12,13 +13,13 @@ bool ActivationRule(const RuleContext& context) {
   return true;
 }
 
-// Keeps its mask beside its input.
+// Keeps its mask.
 bool DropoutRule(const RuleContext& context) {
   if (!context.Probability("p", context.layer.dropout().p()) || !context.FloatInput()) return false;
   const bool drops = context.layer.dropout().p() > 0;
   context.SetOutput(context.input().shape);
-  context.info->cost.activation_bytes = context.input().Bytes() * (drops ? 2 : 1);
-  context.info->cost.memory_bytes = 3.0 * context.input().Bytes();
+  context.info->cost.activation_bytes = drops ? context.input().Bytes() : 0;
+  context.info->cost.memory_bytes = drops ? 3.0 * context.input().Bytes() : 0;
   return true;
 }
 
@@ -29,6 +30,7 @@ bool FlattenRule(const RuleContext& context) {
   return true;
 }
 
+// Passes its input on, and keeps nothing.
 bool DelayRule(const RuleContext& context) {
   const v1::Delay& delay = context.layer.delay();
   if (delay.forward_us() < 0 || delay.input_grad_us() < 0 || delay.weight_grad_us() < 0) {
@@ -38,7 +40,6 @@ bool DelayRule(const RuleContext& context) {
   LayerCost& cost = context.info->cost;
   cost.fixed_forward_us = static_cast<double>(delay.forward_us());
   cost.fixed_backward_us = static_cast<double>(delay.input_grad_us()) + static_cast<double>(delay.weight_grad_us());
-  cost.activation_bytes = context.input().Bytes();
   return true;
 }
 

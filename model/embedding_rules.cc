@@ -22,7 +22,7 @@ bool EmbeddingRule(const RuleContext& context) {
   return true;
 }
 
-// x + weight[0 .. positions).
+// x + weight[0 .. positions). The backward pass needs nothing kept.
 bool PositionEmbeddingRule(const RuleContext& context) {
   const v1::PositionEmbedding& embedding = context.layer.position_embedding();
   const bool sizes =
@@ -35,7 +35,6 @@ bool PositionEmbeddingRule(const RuleContext& context) {
   }
   context.AddParameter("weight", {embedding.context(), context.Width()}, NormalInit(embedding.init_std()), true);
   context.SetOutput(context.input().shape);
-  context.info->cost.activation_bytes = context.input().Bytes();
   context.info->cost.memory_bytes = 3.0 * context.input().Bytes();
   return true;
 }

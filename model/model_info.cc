@@ -119,12 +119,14 @@ bool CheckInput(const v1::Model& model, TensorType* input, Diagnostics* diagnost
   return diagnostics->count() == before;
 }
 
-// The loss is the last layer's to run: its log-probabilities are kept beside the output. Mean squared error keeps the
-// difference.
+// The loss is counted with the last layer. Cross entropy keeps log-probabilities and classes, mean squared error the
+// output and the targets.
 void AddLossCost(const v1::Model& model, LayerInfo* last) {
   const int64_t bytes = last->output.Bytes();
-  last->cost.activation_bytes += 2 * bytes;
-  last->cost.memory_bytes += (model.loss() == v1::LOSS_CROSS_ENTROPY ? 3.0 : 2.0) * bytes;
+  const bool cross_entropy = model.loss() == v1::LOSS_CROSS_ENTROPY;
+  const int64_t classes = last->output.Elements() / last->output.shape.back();  // one a position
+  last->cost.activation_bytes += cross_entropy ? bytes + classes * DTypeBytes(v1::DTYPE_INT64) : 2 * bytes;
+  last->cost.memory_bytes += (cross_entropy ? 3.0 : 2.0) * bytes;
 }
 
 void CheckLoss(const v1::Model& model, const TensorType& input, ModelInfo* info, Diagnostics* diagnostics) {

@@ -43,12 +43,12 @@ bool LayerNormRule(const RuleContext& context) {
   return true;
 }
 
-// Over the last dimension. Keeps its input, the normalised input and 1/rms of each position.
+// Over the last dimension. Keeps its input and 1/rms of each position.
 bool RmsNormRule(const RuleContext& context) {
   if (!context.AboveZero("eps", context.layer.rms_norm().eps()) || !context.FloatInput()) return false;
   context.AddParameter("weight", {context.Width()}, kInitOnes, false);
   context.SetOutput(context.input().shape);
-  context.info->cost.activation_bytes = 2 * context.input().Bytes() + kFloatBytes * context.Positions();
+  context.info->cost.activation_bytes = context.input().Bytes() + kFloatBytes * context.Positions();
   context.info->cost.memory_bytes = 2.0 * context.input().Bytes();
   return true;
 }

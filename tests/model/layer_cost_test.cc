@@ -37,11 +37,13 @@ TEST(LayerCostTest, EmbeddingKeepsItsTokens) {
 
 TEST(LayerCostTest, NormsAndPoolsKeepWhatTheirGradientsNeed) {
   EXPECT_EQ(CostOf("layer_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 2 * 4);    // input, mean, 1/deviation
-  EXPECT_EQ(CostOf("rms_norm {}", {3, 8}).activation_bytes, 2 * 3 * 8 * 4 + 3 * 4);      // input, normalised, 1/rms
+  EXPECT_EQ(CostOf("rms_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 4);          // input, 1/rms
   EXPECT_EQ(CostOf("batch_norm {}", {3, 8, 8}).activation_bytes, 3 * 8 * 8 * 4);         // input
   EXPECT_EQ(CostOf("max_pool { kernel: 2 }", {3, 8, 8}).activation_bytes, 3 * 64 * 4 + 3 * 16 * 8);  // input, indices
   EXPECT_EQ(CostOf("avg_pool { kernel: 2 }", {3, 8, 8}).activation_bytes, 3 * 64 * 4);
-  EXPECT_EQ(CostOf("dropout { p: 0.1 }", {8}).activation_bytes, 2 * 8 * 4);              // input, mask
+  EXPECT_EQ(CostOf("dropout { p: 0.1 }", {8}).activation_bytes, 8 * 4);                  // mask
+  EXPECT_EQ(CostOf("dropout { p: 0 }", {8}).activation_bytes, 0);
+  EXPECT_EQ(CostOf("position_embedding { context: 9 }", {3, 8}).activation_bytes, 0);
   EXPECT_EQ(CostOf("flatten {}", {8, 2}).activation_bytes, 0);                           // a view
 }
 
@@ -63,8 +65,10 @@ TEST(LayerCostTest, LlamaBlockAgreesWithItsTermsOneByOne) {
   constexpr int64_t kT = 6, kD = 8, kH = 2, kF = 32;
   const LayerCost cost = CostOf("llama_block { heads: 2 hidden: 32 }", {kT, kD});
   EXPECT_EQ(cost.forward_flops, 2 * kT * (4 * kD * kD + 3 * kD * kF) + 4 * kT * kT * kD);
-  // x, normalised, ln_1; q, k, v, output; x + attention, normalised, ln_2; gate, silu, up, product; sums; 1/rms twice.
-  EXPECT_EQ(cost.activation_bytes, 4 * (10 * kT * kD + 4 * kT * kF + kT * kH + 2 * kT));
+  // x, ln_1; q, k, v, output; x + attention, ln_2; gate, up; sums; 1/rms twice.
+  EXPECT_EQ(cost.activation_bytes, 4 * (8 * kT * kD + 2 * kT * kF + kT * kH + 2 * kT));
+  // Keys and values of grouped heads are repeated to all: they take as much.
+  EXPECT_EQ(CostOf("llama_block { heads: 2 kv_heads: 1 hidden: 32 }", {kT, kD}).activation_bytes, cost.activation_bytes);
 }
 
 TEST(LayerCostTest, AttentionKeepsRotatedAndRepeatedCopies) {
@@ -72,8 +76,8 @@ TEST(LayerCostTest, AttentionKeepsRotatedAndRepeatedCopies) {
   EXPECT_EQ(CostOf("attention { heads: 4 }", {kT, kD}).activation_bytes, 5 * kRow + kSums);  // x, q, k, v, output
   // Rotated queries and keys stand beside the joint projection, whose buffer the values keep.
   EXPECT_EQ(CostOf("attention { heads: 4 rotary: true }", {kT, kD}).activation_bytes, 7 * kRow + kSums);
-  // Keys and values of half the width, and both repeated to all heads.
-  EXPECT_EQ(CostOf("attention { heads: 4 kv_heads: 2 }", {kT, kD}).activation_bytes, 6 * kRow + kSums);
+  // Keys and values of half the width, repeated to all heads; the originals go.
+  EXPECT_EQ(CostOf("attention { heads: 4 kv_heads: 2 }", {kT, kD}).activation_bytes, 5 * kRow + kSums);
 }
 
 TEST(LayerCostTest, ResidualAddsUpItsBlock) {
@@ -90,13 +94,14 @@ TEST(LayerCostTest, DelayTakesItsTimeWhateverTheSample) {
   EXPECT_EQ(cost.fixed_forward_us, 10);
   EXPECT_EQ(cost.fixed_backward_us, 7);
   EXPECT_EQ(cost.forward_flops, 0);
+  EXPECT_EQ(cost.activation_bytes, 0);
 }
 
 TEST(LayerCostTest, LastLayerPaysForTheLoss) {
   const std::vector<NamedKind> layers = {{"e", "embedding { vocab: 9 dim: 8 }"}, {"h", "lm_head { vocab: 9 }"}};
   const ModelInfo info = InferModel(MakeModel(v1::DTYPE_INT64, {5}, layers)).value();
   const int64_t logits = 5 * 9 * 4;
-  EXPECT_EQ(info.layers[1].cost.activation_bytes, 5 * 8 * 4 + 2 * logits);  // input; logits and log-probabilities
+  EXPECT_EQ(info.layers[1].cost.activation_bytes, 5 * 8 * 4 + logits + 5 * 8);  // input; log-probabilities, classes
 }
 
 }  // namespace
