@@ -69,7 +69,7 @@ class CreditPlanner {
   size_t BytesAt(uint64_t index) const { return expected_[index % expected_.size()].bytes; }
   std::vector<Grant> Extend();
 
-  const size_t budget_bytes_;
+  size_t budget_bytes_;
   std::vector<ExpectedTensor> expected_;
   absl::flat_hash_map<BoundaryKey, size_t> place_;  // of a key with pass 0 in expected_
   absl::flat_hash_set<BoundaryKey> left_over_;      // granted in earlier ranges, unused, of passes that may still come

@@ -1,0 +1,213 @@
+#include "tests/worker/runtime/rank_cluster.h"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "common/channel.h"
+#include "common/logging.h"
+#include "common/status_macros.h"
+
+namespace penstock {
+namespace {
+
+using Compute = std::vector<std::pair<ActionKind, int>>;
+
+// The order of computations of one rank (one stage a rank).
+Compute ComputeOrder(const std::string& schedule, int ranks, int rank, int micro_batches) {
+  Compute order;
+  const int warm_up = schedule == "gpipe" ? micro_batches : std::min(micro_batches, ranks - 1 - rank);
+  for (int i = 0; i < warm_up; ++i) order.emplace_back(ActionKind::kForward, i);
+  for (int i = 0; i < micro_batches; ++i) {
+    if (warm_up + i < micro_batches) order.emplace_back(ActionKind::kForward, warm_up + i);
+    order.emplace_back(ActionKind::kBackward, i);
+  }
+  return order;
+}
+
+// Puts each receive right before the action that needs it, each send right after the one that made it.
+ActionList WithTransfers(const Compute& order, int stage, int stages) {
+  ActionList list;
+  for (const auto& [kind, micro_batch] : order) {
+    const bool forward = kind == ActionKind::kForward;
+    const bool receives = forward ? stage > 0 : stage + 1 < stages;
+    const bool sends = forward ? stage + 1 < stages : stage > 0;
+    if (receives) {
+      list.push_back({stage, forward ? ActionKind::kRecvForward : ActionKind::kRecvBackward, micro_batch});
+    }
+    list.push_back({stage, kind, micro_batch});
+    if (sends) list.push_back({stage, forward ? ActionKind::kSendForward : ActionKind::kSendBackward, micro_batch});
+  }
+  return list;
+}
+
+}  // namespace
+
+v1::LoadRequest MakeLoad(const PipelineShape& shape) {
+  v1::LoadRequest load;
+  load.set_job("job-1");
+  load.set_plan_epoch(1);
+  v1::Model* model = load.mutable_spec()->mutable_model();
+  model->mutable_input()->set_dtype(v1::DTYPE_FLOAT32);
+  model->mutable_input()->add_shape(shape.features);
+  model->set_loss(v1::LOSS_CROSS_ENTROPY);
+  load.mutable_spec()->mutable_train()->set_batch_size(static_cast<uint32_t>(shape.batch));
+  v1::Plan* plan = load.mutable_plan();
+  plan->set_micro_batches(static_cast<uint32_t>(shape.micro_batches));
+  for (int i = 0; i < shape.ranks; ++i) {
+    v1::Layer* layer = model->add_layers();
+    layer->set_name(absl::StrCat("relu_", i));
+    layer->mutable_relu();
+    v1::Stage* stage = plan->add_stages();
+    stage->set_first_layer(static_cast<uint32_t>(i));
+    stage->set_end_layer(static_cast<uint32_t>(i + 1));
+    stage->set_rank(static_cast<uint32_t>(i));
+    const Compute order = ComputeOrder(shape.schedule, shape.ranks, i, shape.micro_batches);
+    Compute forward = order;
+    forward.erase(std::remove_if(forward.begin(), forward.end(),
+                                 [](const auto& action) { return action.first != ActionKind::kForward; }),
+                  forward.end());
+    *plan->add_train() = ToProto(WithTransfers(order, i, shape.ranks));
+    *plan->add_forward() = ToProto(WithTransfers(forward, i, shape.ranks));
+    v1::Neighbour* neighbour = load.add_ranks();
+    neighbour->set_rank(static_cast<uint32_t>(i));
+    neighbour->set_worker(absl::StrCat("localhost/cpu.", i));
+    neighbour->set_incarnation(static_cast<uint64_t>(100 + i));
+  }
+  return load;
+}
+
+absl::StatusOr<v1::StepDecision> FakeCommitter::Commit(const v1::StepVote& vote, StopSignal* stop) {
+  // The signal runs its callbacks under its own lock: it must not be asked for its status under this one's.
+  std::atomic<bool> stopped = false;
+  const auto on_stop = stop->OnStop([this, &stopped](const absl::Status&) {
+    absl::MutexLock lock(&mu_);
+    stopped = true;
+  });
+  {
+    absl::MutexLock lock(&mu_);
+    votes_.push_back(vote);
+    ++count_[vote.step()];
+    const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return count_[vote.step()] == ranks_ || stopped; };
+    mu_.Await(absl::Condition(&ready));
+  }
+  PENSTOCK_RETURN_IF_ERROR(stop->status());
+  absl::MutexLock lock(&mu_);
+  v1::StepDecision decision;
+  decision.set_commit(vote.step() != refused_);
+  decision.set_clip_scale(1);
+  decision.set_last(vote.step() == last_);
+  return decision;
+}
+
+void FakeCommitter::EndAfter(uint64_t step) {
+  absl::MutexLock lock(&mu_);
+  last_ = step;
+}
+
+void FakeCommitter::RefuseStep(uint64_t step) {
+  absl::MutexLock lock(&mu_);
+  refused_ = step;
+}
+
+std::vector<v1::StepVote> FakeCommitter::votes() const {
+  absl::MutexLock lock(&mu_);
+  return votes_;
+}
+
+void FakeJobLog::Write(const std::string& job, int rank, absl::string_view text) {
+  absl::MutexLock lock(&mu_);
+  lines_.push_back(absl::StrCat(job, " rank ", rank, ": ", text));
+}
+
+std::vector<std::string> FakeJobLog::lines() const {
+  absl::MutexLock lock(&mu_);
+  return lines_;
+}
+
+void FakeJobLog::Await(const std::string& text) const {
+  absl::MutexLock lock(&mu_);
+  const auto has = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return std::any_of(lines_.begin(), lines_.end(),
+                       [&](const std::string& line) { return absl::StrContains(line, text); });
+  };
+  mu_.Await(absl::Condition(&has));
+}
+
+RankCluster::RankCluster(const PipelineShape& shape, Clock* clock, FakeDevice::BeforeAction before)
+    : clock_(clock), load_(MakeLoad(shape)), committer_(shape.ranks) {
+  for (int i = 0; i < shape.ranks; ++i) {
+    auto rank = std::make_unique<RankProcess>();
+    rank->device = std::make_unique<FakeDevice>(before);
+    grpc::ServerBuilder builder;
+    int port = 0;
+    PrepareServer(&builder, "127.0.0.1:0", &port);
+    builder.RegisterService(&rank->exchange);
+    rank->server = builder.BuildAndStart();
+    CHECK(rank->server != nullptr);
+    rank->address = absl::StrCat("127.0.0.1:", port);
+    load_.mutable_ranks(i)->set_address(rank->address);
+    ranks_.push_back(std::move(rank));
+  }
+}
+
+RankCluster::~RankCluster() {
+  for (size_t i = 0; i < ranks_.size(); ++i) Kill(static_cast<int>(i));
+}
+
+v1::LoadRequest RankCluster::LoadRequestFor(int rank) const {
+  v1::LoadRequest request = load_;
+  request.set_rank(static_cast<uint32_t>(rank));
+  request.set_incarnation(load_.ranks(rank).incarnation());
+  return request;
+}
+
+void RankCluster::Load() {
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    RankProcess& rank = *ranks_[i];
+    auto session = RankSession::Load({.device = rank.device.get(),
+                                      .exchange = &rank.exchange,
+                                      .committer = &committer_,
+                                      .log = &log_,
+                                      .clock = clock_,
+                                      .worker = load_.ranks(static_cast<int>(i)).worker()},
+                                     LoadRequestFor(static_cast<int>(i)));
+    CHECK(session.ok()) << session.status();
+    rank.session = *std::move(session);
+  }
+}
+
+std::vector<absl::StatusOr<v1::RunReply>> RankCluster::Run(v1::RunRequest request) {
+  request.set_job(load_.job());
+  request.set_plan_epoch(load_.plan_epoch());
+  std::vector<absl::StatusOr<v1::RunReply>> replies(ranks_.size());
+  absl::BlockingCounter left(static_cast<int>(ranks_.size()));
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    ranks_[i]->session->Run(request, [&replies, &left, i](absl::StatusOr<v1::RunReply> reply) {
+      replies[i] = std::move(reply);
+      left.DecrementCount();
+    });
+  }
+  left.Wait();
+  return replies;
+}
+
+void RankCluster::Kill(int rank) {
+  RankProcess& process = *ranks_[rank];
+  if (process.session != nullptr) process.session->End();
+  process.server->Shutdown(absl::ToChronoTime(absl::Now()));
+}
+
+v1::RunRequest RankCluster::Train(uint64_t first_pass, uint64_t from, uint64_t to) {
+  v1::RunRequest request;
+  request.set_mode(v1::PASS_TRAIN);
+  request.set_first_pass(first_pass);
+  request.set_from_step(from);
+  request.set_to_step(to);
+  return request;
+}
+
+}  // namespace penstock

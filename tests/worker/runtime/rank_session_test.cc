@@ -1,0 +1,284 @@
+#include "worker/runtime/rank_session.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "common/fake_clock.h"
+#include "common/limits.h"
+#include "tests/worker/runtime/rank_cluster.h"
+
+namespace penstock {
+namespace {
+
+using Replies = std::vector<absl::StatusOr<v1::RunReply>>;
+
+// The fake ranks verify every byte and the order of every call; a run that ends well has moved the right tensors.
+void ExpectAllOk(const Replies& replies) {
+  for (const auto& reply : replies) EXPECT_TRUE(reply.ok()) << reply.status();
+}
+
+TEST(RankSessionTest, TrainsUnderEverySchedulePipelineDepthAndUnevenTail) {
+  for (const std::string schedule : {"gpipe", "1f1b"}) {
+    for (const int ranks : {1, 2, 4}) {
+      for (const int micro_batches : {1, 3, 8}) {
+        SCOPED_TRACE(absl::StrCat(schedule, " K=", ranks, " M=", micro_batches));
+        RankCluster cluster({.ranks = ranks, .micro_batches = micro_batches, .batch = 10, .schedule = schedule},
+                            Clock::Real());
+        cluster.Load();
+        const Replies replies = cluster.Run(RankCluster::Train(1, 1, 5));
+        ExpectAllOk(replies);
+        EXPECT_EQ(replies[0]->completed_step(), 5u);
+        EXPECT_EQ(replies[0]->passes(), 5u);
+        const v1::Counters counters = cluster.session(0).Counters();
+        EXPECT_EQ(counters.frames_sent(), ranks == 1 ? 0u : 5u * static_cast<unsigned>(micro_batches));
+        EXPECT_EQ(counters.frames_dropped(), 0u);
+        EXPECT_EQ(counters.mailbox_bytes(), 0u);
+      }
+    }
+  }
+}
+
+TEST(RankSessionTest, MovesTensorsOfManyPieces) {
+  // 2 samples x 1.5 Mi features x 4 bytes: 12 pieces each.
+  RankCluster cluster({.ranks = 2, .micro_batches = 2, .batch = 4, .features = 3 << 19}, Clock::Real());
+  cluster.Load();
+  ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 2)));
+  EXPECT_EQ(cluster.session(1).Counters().frames_received(), 2u * 2u * 12u);
+  EXPECT_EQ(cluster.session(1).Counters().bytes_received(), 2u * 2u * 12u * (1u << 20));
+}
+
+TEST(RankSessionTest, GoesFromTrainingToEvaluationToGenerationAndBack) {
+  RankCluster cluster({.ranks = 3}, Clock::Real());
+  cluster.Load();
+  ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 3)));
+  v1::RunRequest eval;
+  eval.set_mode(v1::PASS_EVAL);
+  eval.set_first_pass(4);
+  eval.set_from_step(0);
+  eval.set_to_step(9);
+  const Replies evaluated = cluster.Run(eval);
+  ExpectAllOk(evaluated);
+  EXPECT_FALSE(evaluated[0]->has_eval());
+  EXPECT_EQ(evaluated[2]->eval().loss_sum(), 45);
+  EXPECT_EQ(evaluated[2]->eval().targets(), 80u);
+  EXPECT_EQ(evaluated[2]->passes(), 10u);
+  v1::RunRequest generate;
+  generate.set_mode(v1::PASS_GENERATE);
+  generate.set_first_pass(14);
+  generate.add_tokens(3);
+  generate.add_tokens(4);
+  const Replies generated = cluster.Run(generate);
+  ExpectAllOk(generated);
+  EXPECT_EQ(generated[2]->next_token(), 2);
+  v1::RunRequest more = RankCluster::Train(15, 4, 6);
+  more.set_hash(true);
+  const Replies replies = cluster.Run(more);
+  ExpectAllOk(replies);
+  EXPECT_EQ(replies[1]->hashes(0).name(), "step-6");
+}
+
+TEST(RankSessionTest, EndsEarlyWhenToldAndGoesOnWithTheNextPassNumber) {
+  RankCluster cluster({.ranks = 3, .schedule = "1f1b"}, Clock::Real());
+  cluster.Load();
+  cluster.committer().EndAfter(2);
+  const Replies replies = cluster.Run(RankCluster::Train(1, 1, 100));
+  ExpectAllOk(replies);
+  EXPECT_EQ(replies[0]->completed_step(), 2u);
+  EXPECT_EQ(replies[0]->passes(), 2u);
+  // Credit for pass 3 as a training pass has been given already; now it is an evaluation.
+  v1::RunRequest eval;
+  eval.set_mode(v1::PASS_EVAL);
+  eval.set_first_pass(3);
+  eval.set_to_step(3);
+  ExpectAllOk(cluster.Run(eval));
+  ExpectAllOk(cluster.Run(RankCluster::Train(7, 3, 5)));
+}
+
+TEST(RankSessionTest, DropsTheGradientsOfAStepThatIsNotCommitted) {
+  RankCluster cluster({.ranks = 2}, Clock::Real());
+  cluster.Load();
+  cluster.committer().RefuseStep(3);
+  const Replies replies = cluster.Run(RankCluster::Train(1, 1, 10));
+  ExpectAllOk(replies);
+  EXPECT_EQ(replies[1]->completed_step(), 2u);
+  EXPECT_EQ(replies[1]->passes(), 3u);
+  ExpectAllOk(cluster.Run(RankCluster::Train(4, 4, 4)));
+}
+
+TEST(RankSessionTest, VotesTellWhatTheStepTook) {
+  RankCluster cluster({.ranks = 2}, Clock::Real());
+  cluster.Load();
+  ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 3)));
+  const std::vector<v1::StepVote> votes = cluster.committer().votes();
+  ASSERT_EQ(votes.size(), 6u);
+  for (const v1::StepVote& vote : votes) {
+    EXPECT_EQ(vote.job(), "job-1");
+    EXPECT_EQ(vote.incarnation(), 100 + vote.rank());
+    EXPECT_TRUE(vote.finite());
+    EXPECT_EQ(vote.losses_size(), vote.rank() == 1 ? 4 : 0);
+    EXPECT_LE(vote.busy_seconds(), vote.pass_seconds());
+    EXPECT_GT(vote.step_seconds(), 0);
+    EXPECT_EQ(vote.counters().peak_allocated_bytes(), 12345u);
+  }
+}
+
+TEST(RankSessionTest, AFailedActionNamesJobRankStepAndActionAndStopsTheNeighbours) {
+  const auto before = [](const Pass& pass, const Action& action) {
+    return pass.step == 2 && ToText(action) == "1F3" ? absl::ResourceExhaustedError("out of memory") : absl::OkStatus();
+  };
+  RankCluster cluster({.ranks = 3}, Clock::Real(), before);
+  cluster.Load();
+  const Replies replies = cluster.Run(RankCluster::Train(1, 1, 10));
+  EXPECT_EQ(replies[1].status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(absl::StrContains(replies[1].status().message(), "job job-1, rank 1: step 2, action 1F3: out of memory"))
+      << replies[1].status();
+  for (const int neighbour : {0, 2}) {
+    EXPECT_EQ(replies[neighbour].status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_TRUE(absl::StrContains(replies[neighbour].status().message(), "rank 1 (worker localhost/cpu.1)"))
+        << replies[neighbour].status();
+  }
+  // Nothing runs on half a pipeline.
+  for (const auto& reply : cluster.Run(RankCluster::Train(3, 3, 4))) {
+    EXPECT_EQ(reply.status().code(), absl::StatusCode::kFailedPrecondition);
+  }
+}
+
+TEST(RankSessionTest, AKilledPeerEndsTheRunOfEveryNeighbourAndIsNamed) {
+  absl::Notification reached;
+  const auto before = [&reached](const Pass& pass, const Action& action) {
+    if (pass.step == 3 && action.stage == 0 && !reached.HasBeenNotified()) reached.Notify();
+    return absl::OkStatus();
+  };
+  RankCluster cluster({.ranks = 3, .schedule = "1f1b"}, Clock::Real(), before);
+  cluster.Load();
+  std::thread killer([&] {
+    reached.WaitForNotification();
+    cluster.Kill(1);
+  });
+  const Replies replies = cluster.Run(RankCluster::Train(1, 1, 1000000));
+  killer.join();
+  for (const int neighbour : {0, 2}) {
+    EXPECT_EQ(replies[neighbour].status().code(), absl::StatusCode::kUnavailable) << replies[neighbour].status();
+    EXPECT_TRUE(absl::StrContains(replies[neighbour].status().message(), "rank 1 (worker localhost/cpu.1)"))
+        << replies[neighbour].status();
+  }
+  EXPECT_FALSE(replies[1].ok());
+}
+
+TEST(RankSessionTest, ACancelledRunUnwindsAtOnceWhereverItWaits) {
+  // Rank 0 alone runs: it waits for a gradient that nobody will send.
+  RankCluster cluster({.ranks = 2}, Clock::Real());
+  cluster.Load();
+  v1::RunRequest request = RankCluster::Train(1, 1, 5);
+  absl::Notification done;
+  absl::Status status;
+  cluster.session(0).Run(request, [&](absl::StatusOr<v1::RunReply> reply) {
+    status = reply.status();
+    done.Notify();
+  });
+  cluster.session(0).Stop(absl::CancelledError("the coordinator has cancelled the run"));
+  done.WaitForNotification();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << status;
+}
+
+TEST(RankSessionTest, ATensorThatDoesNotComeIsNoticedThenEndsTheRun) {
+  FakeClock clock;
+  RankCluster cluster({.ranks = 2}, &clock);
+  cluster.Load();
+  absl::Notification done;
+  absl::Status status;
+  cluster.session(0).Run(RankCluster::Train(1, 1, 5), [&](absl::StatusOr<v1::RunReply> reply) {
+    status = reply.status();
+    done.Notify();
+  });
+  std::thread turner([&] {
+    while (!done.HasBeenNotified()) {
+      clock.Advance(absl::Seconds(1));
+      done.WaitForNotificationWithTimeout(absl::Milliseconds(1));
+    }
+  });
+  cluster.log().Await("waiting for rank 1 (worker localhost/cpu.1): backward x of micro-batch 0 for stage 0, pass 1");
+  done.WaitForNotification();
+  turner.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "backward x of micro-batch 0 for stage 0, pass 1")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "from stage 1")) << status;
+}
+
+TEST(RankSessionTest, RefusesASecondRunWhileOneIsUnderWay) {
+  absl::Notification started, go_on;
+  const auto before = [&](const Pass&, const Action& action) {
+    if (action.stage == 0 && action.kind == ActionKind::kForward && !started.HasBeenNotified()) {
+      started.Notify();
+      go_on.WaitForNotification();
+    }
+    return absl::OkStatus();
+  };
+  RankCluster cluster({.ranks = 1, .micro_batches = 2}, Clock::Real(), before);
+  cluster.Load();
+  absl::Notification done;
+  cluster.session(0).Run(RankCluster::Train(1, 1, 2), [&](absl::StatusOr<v1::RunReply> reply) {
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    done.Notify();
+  });
+  started.WaitForNotification();
+  absl::Status second;
+  cluster.session(0).Run(RankCluster::Train(3, 3, 3), [&](const auto& reply) { second = reply.status(); });
+  EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(cluster.session(0).Save({}).status().code(), absl::StatusCode::kFailedPrecondition);
+  go_on.Notify();
+  done.WaitForNotification();
+  v1::SaveRequest save;
+  save.set_step(2);
+  EXPECT_EQ(cluster.session(0).Save(save)->file(), "rank-0.step-2");
+}
+
+TEST(RankSessionTest, RefusesARangeThatIsNone) {
+  RankCluster cluster({.ranks = 1}, Clock::Real());
+  cluster.Load();
+  EXPECT_EQ(cluster.Run(RankCluster::Train(1, 5, 4))[0].status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(RankSessionTest, FreesTheRankOnEnd) {
+  RankCluster cluster({.ranks = 2}, Clock::Real());
+  cluster.Load();
+  ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 2)));
+  EXPECT_EQ(cluster.device(0).live_ranks(), 1);
+  cluster.session(0).End();
+  EXPECT_EQ(cluster.device(0).live_ranks(), 0);
+}
+
+TEST(RankSessionTest, RefusesARequestThatDoesNotFitTogether) {
+  RankCluster cluster({.ranks = 2}, Clock::Real());
+  const auto refused = [&](const v1::LoadRequest& request) {
+    const auto plan = ReadRankPlan(request);
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument) << plan.status();
+  };
+  v1::LoadRequest request = cluster.LoadRequestFor(0);
+  request.set_rank(2);
+  refused(request);
+  request = cluster.LoadRequestFor(0);
+  request.mutable_ranks(1)->set_address("192.0.2.1:80");
+  refused(request);
+  request = cluster.LoadRequestFor(0);
+  request.mutable_plan()->mutable_train(0)->mutable_actions(0)->set_stage(1);
+  refused(request);
+  request = cluster.LoadRequestFor(0);
+  request.mutable_plan()->mutable_stages(1)->set_rank(7);
+  refused(request);
+  request = cluster.LoadRequestFor(0);
+  request.mutable_plan()->set_micro_batches(100);
+  refused(request);
+  request = cluster.LoadRequestFor(1);
+  request.mutable_plan()->mutable_stages(0)->set_end_layer(9);
+  refused(request);
+}
+
+}  // namespace
+}  // namespace penstock
