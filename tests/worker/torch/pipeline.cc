@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/checkpoint/manifest.h"
+#include "common/clock.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "model/layer_kind.h"
@@ -49,6 +50,13 @@ absl::Status Pipeline::Begin(Pass pass) {
   return absl::OkStatus();
 }
 
+absl::Status Pipeline::Timed(const char* part, int stage, absl::FunctionRef<absl::Status()> work) {
+  const absl::Duration start = Clock::Real()->Monotonic();
+  PENSTOCK_RETURN_IF_ERROR(work());
+  if (observer_) observer_(part, stage, Clock::Real()->Monotonic() - start);
+  return absl::OkStatus();
+}
+
 absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micro_batch) {
   PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, ranks_[from]->TakeOutput(from, direction, micro_batch));
   ReceivedTensor received;
@@ -64,7 +72,7 @@ absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micr
 absl::Status Pipeline::Forward(int micro_batch) {
   for (int stage = 0; stage < stages(); ++stage) {
     if (stage > 0) PENSTOCK_RETURN_IF_ERROR(Carry(stage - 1, stage, v1::DIRECTION_FORWARD, micro_batch));
-    PENSTOCK_RETURN_IF_ERROR(ranks_[stage]->Forward(stage, micro_batch));
+    PENSTOCK_RETURN_IF_ERROR(Timed("forward", stage, [&] { return ranks_[stage]->Forward(stage, micro_batch); }));
   }
   return absl::OkStatus();
 }
@@ -72,12 +80,13 @@ absl::Status Pipeline::Forward(int micro_batch) {
 absl::Status Pipeline::Backward(int micro_batch) {
   for (int stage = stages() - 1; stage >= 0; --stage) {
     if (stage < stages() - 1) PENSTOCK_RETURN_IF_ERROR(Carry(stage + 1, stage, v1::DIRECTION_BACKWARD, micro_batch));
-    PENSTOCK_RETURN_IF_ERROR(ranks_[stage]->Backward(stage, micro_batch));
+    PENSTOCK_RETURN_IF_ERROR(Timed("backward", stage, [&] { return ranks_[stage]->Backward(stage, micro_batch); }));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<StepReport> Pipeline::Step(uint64_t step, RunOrder order) {
+absl::StatusOr<StepReport> Pipeline::Step(uint64_t step, RunOrder order, const Observer& observer) {
+  observer_ = observer;
   Pass pass;
   pass.mode = v1::PASS_TRAIN;
   pass.step = step;
@@ -92,8 +101,10 @@ absl::StatusOr<StepReport> Pipeline::Step(uint64_t step, RunOrder order) {
   }
   StepReport report;
   double squared = 0;
-  for (const auto& rank : ranks_) {
-    PENSTOCK_ASSIGN_OR_RETURN(const PassResult result, rank->EndPass());
+  for (int stage = 0; stage < stages(); ++stage) {
+    absl::StatusOr<PassResult> ended = absl::InternalError("no result");
+    PENSTOCK_RETURN_IF_ERROR(Timed("end", stage, [&] { return (ended = ranks_[stage]->EndPass()).status(); }));
+    const PassResult& result = *ended;
     for (const v1::ParameterNorm& norm : result.norms) squared += norm.squared();
     for (double loss : result.losses) report.loss += loss;
     report.finite = report.finite && result.finite;
@@ -104,7 +115,9 @@ absl::StatusOr<StepReport> Pipeline::Step(uint64_t step, RunOrder order) {
   decision.set_grad_norm(report.grad_norm);
   const double clip = request_.spec().train().grad_clip();
   decision.set_clip_scale(clip > 0 && report.grad_norm > clip ? clip / (report.grad_norm + 1e-6) : 1);
-  for (const auto& rank : ranks_) PENSTOCK_RETURN_IF_ERROR(rank->Update(decision));
+  for (int stage = 0; stage < stages(); ++stage) {
+    PENSTOCK_RETURN_IF_ERROR(Timed("update", stage, [&] { return ranks_[stage]->Update(decision); }));
+  }
   return report;
 }
 

@@ -4,13 +4,16 @@
 #define PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "worker/runtime/stage_runner.h"
 
 namespace penstock {
@@ -37,8 +40,11 @@ class Pipeline {
   static absl::StatusOr<Pipeline> Load(Device* device, const std::string& spec_text, const std::vector<int>& cuts,
                                        const std::string& resume_from = "");
 
+  // Told of each part of a step: "forward", "backward", "end" (norms), "update".
+  using Observer = std::function<void(const char* part, int stage, absl::Duration took)>;
+
   // One training step, committed.
-  absl::StatusOr<StepReport> Step(uint64_t step, RunOrder order);
+  absl::StatusOr<StepReport> Step(uint64_t step, RunOrder order, const Observer& observer = nullptr);
   absl::StatusOr<v1::EvalSums> Evaluate(uint64_t batch);
   absl::StatusOr<int64_t> NextToken(const std::vector<int64_t>& tokens, double temperature, uint32_t top_k,
                                     uint64_t seed);
@@ -57,10 +63,13 @@ class Pipeline {
   absl::Status Backward(int micro_batch);
   absl::Status Carry(int from, int to, v1::Direction direction, int micro_batch);
   absl::Status Begin(Pass pass);
+  // Runs `work` and tells the observer.
+  absl::Status Timed(const char* part, int stage, absl::FunctionRef<absl::Status()> work);
 
   v1::LoadRequest request_;
   std::vector<std::unique_ptr<LoadedRank>> ranks_;
   uint64_t next_pass_ = 1;
+  Observer observer_;  // of the step under way; may be empty
 };
 
 }  // namespace penstock
