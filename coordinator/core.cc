@@ -14,7 +14,7 @@
 namespace penstock {
 namespace {
 
-// How often the monitor looks at heartbeats and grace times: a fraction of the shortest of them.
+// How often the monitor looks at grace times, at least: a fraction of the shortest of them.
 constexpr absl::Duration kMonitorEvery = absl::Milliseconds(50);
 
 }  // namespace
@@ -27,11 +27,12 @@ Core::CoreLock::~CoreLock() {
   for (const std::function<void()>& item : work) item();
 }
 
-Core::Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock)
+Core::Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock, size_t max_queued)
     : cluster_(std::move(cluster)),
       store_(store),
       records_(records),
       clock_(clock),
+      max_queued_(max_queued),
       started_(clock->Wall()),
       membership_(cluster_.workers, cluster_.heartbeat_every, cluster_.lost_after),
       disk_(std::make_unique<Executor>()) {}
@@ -79,9 +80,10 @@ absl::Status Core::Start(const std::string& address, const std::string& http_add
 }
 
 void Core::Monitor() {
+  const absl::Duration every = std::min(kMonitorEvery, cluster_.heartbeat_every / 2);
   while (true) {
     CoreLock lock(this);
-    const absl::Duration wake = clock_->Monotonic() + kMonitorEvery;
+    const absl::Duration wake = clock_->Monotonic() + every;
     const auto ending = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ending_; };
     if (clock_->AwaitUntil(&mu_, absl::Condition(&ending), wake)) return;
     MonitorOnce();
@@ -170,14 +172,15 @@ absl::StatusOr<v1::RegisterReply> Core::Register(const v1::RegisterRequest& requ
   clients_[request.id()] = std::move(client);
   LOG(INFO) << "worker " << request.id() << " registered: " << request.device() << " at " << request.address()
             << ", pid " << request.pid() << ", incarnation " << incarnation;
-  Schedule();
   return reply;
 }
 
 absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request) {
   CoreLock lock(this);
-  PENSTOCK_ASSIGN_OR_RETURN(const bool fresh, membership_.Heartbeat(request, clock_->Monotonic()));
-  if (!fresh) return absl::OkStatus();
+  PENSTOCK_ASSIGN_OR_RETURN(const Membership::HeartbeatNews news,
+                            membership_.Heartbeat(request, clock_->Monotonic()));
+  if (news.first) Schedule();
+  if (!news.fresh) return absl::OkStatus();
   ActiveJob* job = Find(request.counters().job());
   if (job != nullptr && job->assignment != nullptr) {
     for (size_t r = 0; r < job->assignment->workers.size(); ++r) {

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/clock.h"
+#include "common/limits.h"
 #include "coordinator/active_job.h"
 #include "coordinator/executor.h"
 #include "coordinator/jobs/job_store.h"
@@ -36,8 +37,9 @@ namespace penstock {
 
 class Core {
  public:
-  // Args:    store, records, clock outlive the core.
-  Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock);
+  // Args:    store, records, clock outlive the core. max_queued: jobs that may wait.
+  Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock,
+       size_t max_queued = limits::kMaxQueuedJobs);
   // Cancels what is under way and waits for it. Call Drain before for an orderly end.
   ~Core();
 
@@ -136,6 +138,7 @@ class Core {
   JobStore* const store_;
   JobRecords* const records_;
   Clock* const clock_;
+  const size_t max_queued_;
   const absl::Time started_;
 
   absl::Mutex mu_;

@@ -41,7 +41,9 @@ void Core::Do(ActiveJob* job, const LoadRank& command) {
                                       ActiveJob* loaded = Find(assignment->job);
                                       if (loaded == nullptr) return;
                                       loaded->progress.OnLoaded(rank, reply);
-                                      Feed(loaded, Loaded{assignment->epoch, rank, status, reply.step()});
+                                      Loaded event{assignment->epoch, rank, status, reply.step()};
+                                      if (reply.has_eval_batches()) event.eval_batches = reply.eval_batches();
+                                      Feed(loaded, event);
                                     });
   });
 }

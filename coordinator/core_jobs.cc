@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
-#include "common/limits.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "coordinator/core.h"
@@ -55,7 +54,7 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   {
     absl::MutexLock lock(&mu_);
     if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
-    if (queue_.size() >= static_cast<size_t>(limits::kMaxQueuedJobs)) {
+    if (queue_.size() >= max_queued_) {
       return absl::ResourceExhaustedError(absl::StrCat(queue_.size(), " jobs wait already, the most that may; try again ",
                                                        "when some have started, or stop some"));
     }

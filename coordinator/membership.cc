@@ -75,8 +75,9 @@ absl::StatusOr<v1::RegisterReply> Membership::Register(const v1::RegisterRequest
   worker->memory_bytes = request.memory_bytes();
   worker->incarnation = incarnation;
   worker->sequence = 0;
+  worker->heard = false;
   worker->seen = now;
-  worker->reason.clear();
+  worker->reason = "has registered; its first heartbeat is due";
   worker->job.clear();
   worker->state = State::kIdle;
   return Reply(*worker);
@@ -93,14 +94,19 @@ absl::Status Membership::CheckIncarnation(const std::string& id, uint64_t incarn
                                           " is not registered here: register again"));
 }
 
-absl::StatusOr<bool> Membership::Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now) {
+absl::StatusOr<Membership::HeartbeatNews> Membership::Heartbeat(const v1::HeartbeatRequest& request,
+                                                                absl::Duration now) {
   PENSTOCK_RETURN_IF_ERROR(CheckIncarnation(request.id(), request.incarnation()));
   Worker* worker = Find(request.id());
   worker->seen = now;
   worker->resident_bytes = request.resident_bytes();
-  if (request.sequence() <= worker->sequence) return false;
-  worker->sequence = request.sequence();
-  return true;
+  HeartbeatNews news;
+  news.first = !worker->heard;
+  news.fresh = request.sequence() > worker->sequence;
+  if (news.first) worker->reason.clear();
+  worker->heard = true;
+  worker->sequence = std::max(worker->sequence, request.sequence());
+  return news;
 }
 
 std::vector<WorkerLoss> Membership::Advance(absl::Duration now) {
@@ -164,7 +170,7 @@ std::vector<WorkerOffer> Membership::Offers() const {
   for (const Worker& worker : workers_) {
     // One that joined by itself and went again may never come back; one of cluster.yaml is expected to.
     if (!worker.live() && !worker.expected) continue;
-    offers.push_back({worker.id, worker.state == State::kIdle, !worker.live(),
+    offers.push_back({worker.id, worker.state == State::kIdle && worker.heard, !worker.live(),
                       absl::StrCat(worker.registered.self_test(), "\n", worker.registered.fingerprint())});
   }
   return offers;
@@ -201,7 +207,7 @@ std::vector<WorkerHandle> Membership::Live() const {
 absl::Status Membership::Ready() const {
   std::vector<std::string> missing;
   for (const Worker& worker : workers_) {
-    if (worker.expected && !worker.live()) missing.push_back(absl::StrCat(worker.id, " (", worker.reason, ")"));
+    if (worker.expected && !(worker.live() && worker.heard)) missing.push_back(absl::StrCat(worker.id, " (", worker.reason, ")"));
   }
   if (missing.empty()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("workers are missing: ", absl::StrJoin(missing, ", ")));
@@ -227,7 +233,7 @@ std::vector<v1::WorkerStatus> Membership::Status(absl::Duration now) const {
     status.set_job(worker.job);
     switch (worker.state) {
       case State::kStarting: status.set_state("starting"); break;
-      case State::kIdle: status.set_state("idle"); break;
+      case State::kIdle: status.set_state(worker.heard ? "idle" : "starting"); break;
       case State::kBusy: status.set_state("busy"); break;
       case State::kLost: status.set_state("lost"); break;
     }

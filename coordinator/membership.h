@@ -2,8 +2,8 @@
 // guards it. Reads no clock: times are arguments.
 //
 //                register                 reserve
-//   starting --------------> idle <----------------> busy
-//      ^  |                   |         release        |
+//   starting --------------> idle <----------------> busy     (given to nobody before its first heartbeat:
+//      ^  |                   |         release        |       that it knows its incarnation is sure only then)
 //      |  | process ends      | heartbeats stop, process ends
 //      |  v                   v                        v
 //      +------ lost <---------+------------------------+
@@ -62,9 +62,12 @@ class Membership {
   absl::StatusOr<v1::RegisterReply> Register(const v1::RegisterRequest& request, uint64_t incarnation,
                                              absl::Duration now);
 
-  // Returns: whether the message is new (a repeated sequence number's log lines must be dropped).
+  struct HeartbeatNews {
+    bool fresh = false;  // not a repeated sequence number; a repetition's log lines must be dropped
+    bool first = false;  // the worker can be given work from now on
+  };
   // Errors:  as rpc Heartbeat.
-  absl::StatusOr<bool> Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
+  absl::StatusOr<HeartbeatNews> Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
 
   // Errors:  NotFound: not registered. Aborted: another incarnation.
   absl::Status CheckIncarnation(const std::string& id, uint64_t incarnation) const;
@@ -79,7 +82,7 @@ class Membership {
   // A process is started (again) for the id.
   void ProcessStarted(const std::string& id);
 
-  // REQUIRES: the worker is idle.
+  // REQUIRES: the worker is offered as idle.
   void Reserve(const std::string& id, const std::string& job);
   // Frees every worker of the job.
   void Release(const std::string& job);
@@ -110,6 +113,8 @@ class Membership {
     uint64_t sequence = 0;
     uint64_t resident_bytes = 0;
     absl::Duration seen;
+
+    bool heard = false;  // had a heartbeat of this incarnation
 
     bool live() const { return state == State::kIdle || state == State::kBusy; }
   };

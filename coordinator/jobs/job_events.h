@@ -21,7 +21,13 @@ struct Waits { std::string reason; };
 // The queue has given it workers; rank r runs on workers[r], a text for people ("localhost/cpu.1, pid 77 on localhost").
 struct Placed { uint64_t epoch = 0; std::vector<std::string> workers; };
 // Answers of ranks to the commands of the same names. `epoch` as in the command; a stale one is ignored.
-struct Loaded { uint64_t epoch = 0; int rank = 0; absl::Status status; uint64_t step = 0; };
+struct Loaded {
+  uint64_t epoch = 0;
+  int rank = 0;
+  absl::Status status;
+  uint64_t step = 0;
+  std::optional<uint64_t> eval_batches;  // how many the data has, from ranks that read it
+};
 struct RunEnded {
   uint64_t epoch = 0;
   int rank = 0;

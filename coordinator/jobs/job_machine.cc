@@ -52,6 +52,9 @@ void JobMachine::On(const Loaded& event) {
   if (!AnswersCall(event.epoch, event.rank, Call::kLoad)) return;
   ranks_[event.rank].completed_step = event.step;
   if (!event.status.ok()) return FailRank(event.rank, event.status);
+  if (event.eval_batches.has_value() && *event.eval_batches < course_.eval_batches) {
+    course_.eval_batches = static_cast<uint32_t>(*event.eval_batches);
+  }
   if (phase_ == Phase::kLoad && AllIdle()) AfterLoad();
 }
 

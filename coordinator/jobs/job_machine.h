@@ -103,7 +103,7 @@ class JobMachine {
   bool AnswersCall(uint64_t epoch, int rank, Call call);
   void Enter(v1::JobState state, std::string reason);
 
-  const JobCourse course_;
+  JobCourse course_;  // eval_batches: at most as many as the data has, once it is loaded
   v1::JobState state_ = v1::PENDING;
   std::string reason_;
   Phase phase_ = Phase::kQueued;

@@ -95,13 +95,12 @@ void JobMachine::StartEval() {
   eval_batch_ = end;
 }
 
-// Batches that lie wholly beyond the data's end have no targets: a part without any was the last.
 void JobMachine::AfterEval() {
   const v1::EvalSums part = std::exchange(eval_part_, v1::EvalSums());
   eval_.set_loss_sum(eval_.loss_sum() + part.loss_sum());
   eval_.set_targets(eval_.targets() + part.targets());
   eval_.set_correct(eval_.correct() + part.correct());
-  if (!stop_ && part.targets() > 0 && eval_batch_ < course_.eval_batches) return StartEval();
+  if (!stop_ && eval_batch_ < course_.eval_batches) return StartEval();
   evaluated_ = true;
   if (eval_.targets() > 0 && !stop_) commands_.push_back(ReportEval{step_, eval_});
   AtBoundary();
