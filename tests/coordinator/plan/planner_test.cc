@@ -327,7 +327,10 @@ TEST(AdviceTest, ProposesMoreMicroBatchesOnlyWhereTheStepWouldBeShorter) {
 
 TEST(RenderTest, TheTableSaysWhatEachStageHolds) {
   v1::JobSpec spec = DelayJob({10000, 10000, 10000, 10000}, 2, 32);
-  EXPECT_EQ(RenderPlanText(spec, Plan(spec), {{uint64_t{4} << 30, 100}, {"localhost/cpu.0"}}),
+  v1::Plan plan = Plan(spec);
+  plan.mutable_stages(0)->set_peak_activation_bytes(2048);
+  plan.mutable_stages(1)->set_peak_activation_bytes(4096);
+  EXPECT_EQ(RenderPlanText(spec, plan, {{uint64_t{4} << 30, 100}, {"localhost/cpu.0"}}),
             "delays: 4 layers, 0 parameters, fp32, sgd; 2 stages, 32 micro-batches of 1 sample, schedule gpipe\n"
             "STAGE  LAYERS           PARAMS  STATE   ACTIV.     PEAK     LIMIT  FIT  TIME/MB  WORKER\n"
             "0      delay_0 delay_1       0    0 B      0 B      0 B  4.00 GiB  yes    60 ms  localhost/cpu.0\n"
