@@ -12,6 +12,9 @@ namespace penstock::limits {
 // Payload of one frame. Larger gRPC messages halve the throughput, and gRPC's own receive limit is 4 MiB.
 inline constexpr size_t kPieceBytes = size_t{1} << 20;
 
+// Small tensors never wait for credit: a budget of so many bytes costs nothing.
+inline constexpr size_t kMinCreditBytes = size_t{4} << 20;
+
 // A frame's header: ids, a name and a shape; 200 bytes in practice.
 inline constexpr size_t kMaxFrameHeaderBytes = size_t{16} << 10;
 

@@ -51,8 +51,11 @@ uint64_t CoordinatorLink::incarnation() const {
 void CoordinatorLink::Main() {
   bool go_on = true;
   while (go_on) {
+    // The first beat follows registration at once: the coordinator gives work only to a worker that beats.
+    const bool new_here = !registered_;
     go_on = registered_ ? Beat() : TryRegister();
     if (!go_on) return;
+    if (new_here && registered_) continue;
     go_on = Pause(registered_ && reachable_ ? every_ : backoff_);
   }
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
+#include "common/limits.h"
 #include "common/status_macros.h"
 #include "worker/runtime/executor.h"
 
@@ -109,7 +110,7 @@ size_t CreditBudget(const RankPlan& plan) {
                                  plan.bounds.MaxBytes(action.stage, v1::DIRECTION_BACKWARD));
     }
   }
-  return std::max(peak, 4 * largest);
+  return std::max({peak, 4 * largest, limits::kMinCreditBytes});
 }
 
 }  // namespace penstock

@@ -39,8 +39,8 @@ using LinkKey = std::pair<int, v1::Direction>;  // rank, direction
 std::map<LinkKey, std::vector<BoundaryKey>> SentTensors(const RankPlan& plan, const ActionList& list);
 
 // The byte budget for credit: the most that received tensors hold at one time while the training list runs (a rank that
-// computes as fast as its neighbours has that memory anyway), and at least four of the largest tensors, so that
-// transfers overlap compute in lists that hold little.
+// computes as fast as its neighbours has that memory anyway), and at least four of the largest tensors and
+// limits::kMinCreditBytes, so that transfers overlap compute in lists that hold little.
 size_t CreditBudget(const RankPlan& plan);
 
 }  // namespace penstock
