@@ -112,8 +112,7 @@ absl::Status Diagnostics::ToStatus() const {
       break;
     }
     std::string text = absl::StrCat(Place(entry->at), "error: ", entry->message);
-    const std::string* line =
-        source_ == Source::kShown ? source.Line(entry->at.file(), entry->at.line()) : nullptr;
+    const std::string* line = source_ == Source::kShown ? source.Line(entry->at.file(), entry->at.line()) : nullptr;
     if (line) absl::StrAppend(&text, "\n", Excerpt(*line, entry->at.line(), entry->at.column(), entry->length));
     texts.push_back(std::move(text));
   }

@@ -266,8 +266,8 @@ absl::StatusOr<YamlNode> ReadYamlFile(const std::string& path, Diagnostics* diag
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(in.gcount()));
   if (text.size() > limits::kMaxYamlBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": larger than ", limits::kMaxYamlBytes >> 20,
-                                                   " MiB: not a file of this project's"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": larger than ", limits::kMaxYamlBytes >> 20, " MiB: not a file of this project's"));
   }
   std::optional<YamlNode> root = ParseYaml(text, path, diagnostics);
   if (root) return *std::move(root);

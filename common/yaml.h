@@ -25,8 +25,8 @@ struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMapping };
 
   Kind kind = Kind::kNull;
-  std::string text;             // of a scalar
-  bool quoted = false;          // of a scalar: then it is a text, whatever it looks like
+  std::string text;               // of a scalar
+  bool quoted = false;            // of a scalar: then it is a text, whatever it looks like
   std::vector<std::string> keys;  // of a mapping, in the file's order; items[i] belongs to keys[i]
   std::vector<YamlNode> items;    // of a sequence or a mapping
 

@@ -73,10 +73,14 @@ const YamlNode* YamlNode::Find(absl::string_view key) const {
 
 std::string YamlNode::Describe() const {
   switch (kind) {
-    case Kind::kNull: return "nothing";
-    case Kind::kSequence: return "a list";
-    case Kind::kMapping: return "a mapping";
-    case Kind::kScalar: break;
+    case Kind::kNull:
+      return "nothing";
+    case Kind::kSequence:
+      return "a list";
+    case Kind::kMapping:
+      return "a mapping";
+    case Kind::kScalar:
+      break;
   }
   const std::string shown = text.size() <= 60 ? text : absl::StrCat(text.substr(0, 57), "...");
   return absl::StrCat(quoted ? "the text '" : "'", absl::CEscape(shown), "'");
@@ -146,8 +150,8 @@ std::optional<absl::Duration> ToDuration(const YamlNode& node, absl::string_view
 
 std::optional<uint64_t> ToSize(const YamlNode& node, absl::string_view path, YamlErrors* errors) {
   static constexpr std::pair<absl::string_view, double> kUnits[] = {
-      {"", 1}, {"B", 1}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
-      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+      {"", 1},      {"B", 1},        {"kB", 1e3},     {"KB", 1e3},     {"MB", 1e6},    {"GB", 1e9},
+      {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
   if (node.IsScalar()) {
     const size_t digits = std::min(node.text.find_first_not_of("0123456789."), node.text.size());
     const absl::string_view unit = absl::StripAsciiWhitespace(absl::string_view(node.text).substr(digits));
@@ -175,10 +179,9 @@ std::optional<std::string> ToChoice(const YamlNode& node, absl::string_view path
 
 std::optional<std::vector<int64_t>> ToIntegers(const YamlNode& node, absl::string_view path, YamlErrors* errors,
                                                int64_t min, int64_t max) {
-  return ToList<int64_t>(node, path, errors, "a list of whole numbers",
-                         [&](const YamlNode& item, const std::string& item_path) {
-                           return ToInteger(item, item_path, errors, min, max);
-                         });
+  return ToList<int64_t>(
+      node, path, errors, "a list of whole numbers",
+      [&](const YamlNode& item, const std::string& item_path) { return ToInteger(item, item_path, errors, min, max); });
 }
 
 std::optional<std::vector<double>> ToNumbers(const YamlNode& node, absl::string_view path, YamlErrors* errors) {
@@ -192,7 +195,8 @@ std::string YamlText(absl::string_view text) {
   const auto plain = [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.' || c == '/';
   };
-  static const std::set<std::string> kWords = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"};
+  static const std::set<std::string> kWords = {"true", "false", "null", "yes", "no", "on",
+                                               "off",  "y",     "n",    "nan", "inf"};
   const bool safe = !text.empty() && (absl::ascii_isalpha(static_cast<unsigned char>(text[0])) || text[0] == '/') &&
                     std::all_of(text.begin(), text.end(), plain) && !kWords.contains(absl::AsciiStrToLower(text));
   if (safe) return std::string(text);

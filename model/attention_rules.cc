@@ -36,8 +36,8 @@ bool ReadSizes(const RuleContext& context, int64_t heads, int64_t kv_heads, bool
     return context.Fail(absl::StrCat("kv_heads is ", kv_heads, ", which does not divide heads, ", heads));
   }
   if (rotary && width / heads % 2 != 0) {
-    return context.Fail(absl::StrCat("rotary positions need an even width per head, but ", width, " / ", heads,
-                                     " is ", width / heads));
+    return context.Fail(
+        absl::StrCat("rotary positions need an even width per head, but ", width, " / ", heads, " is ", width / heads));
   }
   *sizes = {context.input().shape[0], width, width / heads * kv_heads, heads};
   return true;
@@ -129,8 +129,8 @@ bool GptBlockRule(const RuleContext& context) {
   const int64_t row = context.input().Bytes();
   // x, ln_1's output (qkv's input), x + attention (ln_2's input), ln_2's output (fc's input); fc's output (gelu's
   // input) and gelu's output (proj's input) are 4 wide each; mean and deviation of the two norms; two masks.
-  cost.activation_bytes = 4 * row + 8 * row + 4 * kFloatBytes * sizes.positions +
-                          AttentionBytes(sizes, false, true) + (block.dropout() > 0 ? 2 * row : 0);
+  cost.activation_bytes = 4 * row + 8 * row + 4 * kFloatBytes * sizes.positions + AttentionBytes(sizes, false, true) +
+                          (block.dropout() > 0 ? 2 * row : 0);
   // Two norms, two additions, gelu; two masks.
   cost.memory_bytes = (2 * 2.0 + 2 * 3.0 + 2 * 4.0 + (block.dropout() > 0 ? 2 * 3.0 : 0.0)) * row;
   return true;
@@ -159,8 +159,8 @@ bool LlamaBlockRule(const RuleContext& context) {
   const int64_t row = context.input().Bytes(), hidden_row = kFloatBytes * sizes.positions * hidden;
   // x, ln_1's output; x + attention, ln_2's output; 1/rms of the two norms; gate's and up's outputs (their product, the
   // input of down, is computed again).
-  cost.activation_bytes = 4 * row + 2 * hidden_row + 2 * kFloatBytes * sizes.positions +
-                          AttentionBytes(sizes, true, false);
+  cost.activation_bytes =
+      4 * row + 2 * hidden_row + 2 * kFloatBytes * sizes.positions + AttentionBytes(sizes, true, false);
   // Two norms, two additions, the rotation of queries and keys; silu and the product.
   cost.memory_bytes = (2 * 2.0 + 2 * 3.0 + 2 * 2.0) * row + 5.0 * hidden_row;
   return true;

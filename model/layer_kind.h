@@ -13,7 +13,7 @@ namespace penstock {
 
 // What an optional field means when it is not written.
 namespace layer_defaults {
-inline constexpr double kNormEps = 1e-5;  // batch_norm, layer_norm, gpt_block: PyTorch's own
+inline constexpr double kNormEps = 1e-5;     // batch_norm, layer_norm, gpt_block: PyTorch's own
 inline constexpr double kRmsNormEps = 1e-5;  // rms_norm, llama_block: Llama 2's own
 inline constexpr double kBatchNormMomentum = 0.1;
 inline constexpr double kInitStd = 0.02;  // GPT-2's own

@@ -42,29 +42,48 @@ bool ResidualRule(const RuleContext& context) {
 
 bool ApplyKind(const RuleContext& context) {
   switch (context.layer.kind_case()) {
-    case v1::Layer::kEmbedding: return EmbeddingRule(context);
-    case v1::Layer::kPositionEmbedding: return PositionEmbeddingRule(context);
-    case v1::Layer::kLinear: return LinearRule(context);
-    case v1::Layer::kConv2D: return Conv2dRule(context);
-    case v1::Layer::kMaxPool: return MaxPoolRule(context);
-    case v1::Layer::kAvgPool: return AvgPoolRule(context);
-    case v1::Layer::kBatchNorm: return BatchNormRule(context);
-    case v1::Layer::kLayerNorm: return LayerNormRule(context);
-    case v1::Layer::kRmsNorm: return RmsNormRule(context);
+    case v1::Layer::kEmbedding:
+      return EmbeddingRule(context);
+    case v1::Layer::kPositionEmbedding:
+      return PositionEmbeddingRule(context);
+    case v1::Layer::kLinear:
+      return LinearRule(context);
+    case v1::Layer::kConv2D:
+      return Conv2dRule(context);
+    case v1::Layer::kMaxPool:
+      return MaxPoolRule(context);
+    case v1::Layer::kAvgPool:
+      return AvgPoolRule(context);
+    case v1::Layer::kBatchNorm:
+      return BatchNormRule(context);
+    case v1::Layer::kLayerNorm:
+      return LayerNormRule(context);
+    case v1::Layer::kRmsNorm:
+      return RmsNormRule(context);
     case v1::Layer::kRelu:
     case v1::Layer::kGelu:
     case v1::Layer::kSilu:
     case v1::Layer::kTanh:
-    case v1::Layer::kSigmoid: return ActivationRule(context);
-    case v1::Layer::kDropout: return DropoutRule(context);
-    case v1::Layer::kFlatten: return FlattenRule(context);
-    case v1::Layer::kResidual: return ResidualRule(context);
-    case v1::Layer::kAttention: return AttentionRule(context);
-    case v1::Layer::kGptBlock: return GptBlockRule(context);
-    case v1::Layer::kLlamaBlock: return LlamaBlockRule(context);
-    case v1::Layer::kLmHead: return LmHeadRule(context);
-    case v1::Layer::kDelay: return DelayRule(context);
-    case v1::Layer::KIND_NOT_SET: return context.Fail("has no kind");
+    case v1::Layer::kSigmoid:
+      return ActivationRule(context);
+    case v1::Layer::kDropout:
+      return DropoutRule(context);
+    case v1::Layer::kFlatten:
+      return FlattenRule(context);
+    case v1::Layer::kResidual:
+      return ResidualRule(context);
+    case v1::Layer::kAttention:
+      return AttentionRule(context);
+    case v1::Layer::kGptBlock:
+      return GptBlockRule(context);
+    case v1::Layer::kLlamaBlock:
+      return LlamaBlockRule(context);
+    case v1::Layer::kLmHead:
+      return LmHeadRule(context);
+    case v1::Layer::kDelay:
+      return DelayRule(context);
+    case v1::Layer::KIND_NOT_SET:
+      return context.Fail("has no kind");
   }
   return context.Fail("is of a kind that this version does not know");
 }
@@ -114,9 +133,7 @@ void RuleContext::AddBuffer(absl::string_view name, std::vector<int64_t> shape, 
   info->buffers.push_back({absl::StrCat(info->name, ".", name), v1::DTYPE_FLOAT32, std::move(shape), value});
 }
 
-void RuleContext::SetOutput(std::vector<int64_t> shape) const {
-  info->output = {v1::DTYPE_FLOAT32, std::move(shape)};
-}
+void RuleContext::SetOutput(std::vector<int64_t> shape) const { info->output = {v1::DTYPE_FLOAT32, std::move(shape)}; }
 
 Init FanInInit(int64_t fan_in) { return {Init::Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
 
@@ -124,12 +141,10 @@ bool ApplyRule(const RuleContext& context) {
   if (!ApplyKind(context)) return false;
   const int64_t elements = context.info->output.Elements();
   if (elements <= kMaxElements) return true;
-  return context.Fail(absl::StrCat("its output ", ShapeText(context.info->output.shape),
-                                   " has more than 2^40 elements a sample"));
+  return context.Fail(
+      absl::StrCat("its output ", ShapeText(context.info->output.shape), " has more than 2^40 elements a sample"));
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
+std::string ShapeText(const std::vector<int64_t>& shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
 
 }  // namespace penstock

@@ -49,8 +49,8 @@ std::vector<int64_t> Slide(const std::vector<int64_t>& in, int64_t channels, int
 bool PoolRule(const RuleContext& context, const v1::Pool& pool) {
   if (!WindowFits(context, pool.kernel(), pool.stride(), pool.padding())) return false;
   if (pool.padding() > pool.kernel() / 2) {
-    return context.Fail(absl::StrCat("padding is ", pool.padding(), ": at most half of the kernel, ",
-                                     pool.kernel() / 2, ", is allowed"));
+    return context.Fail(absl::StrCat("padding is ", pool.padding(), ": at most half of the kernel, ", pool.kernel() / 2,
+                                     ", is allowed"));
   }
   const std::vector<int64_t>& in = context.input().shape;
   context.SetOutput(Slide(in, in[0], pool.kernel(), pool.stride(), pool.padding()));

@@ -48,8 +48,10 @@ bool KeepsShape(const v1::Layer& layer) {
     case v1::Layer::kMaxPool:
     case v1::Layer::kAvgPool:
     case v1::Layer::kFlatten:
-    case v1::Layer::KIND_NOT_SET: return false;
-    default: return true;
+    case v1::Layer::KIND_NOT_SET:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -67,8 +69,8 @@ void CheckNames(const google::protobuf::RepeatedPtrField<v1::Layer>& layers, std
   for (const v1::Layer& layer : layers) {
     const std::string& name = layer.name();
     if (!IsName(name)) {
-      diagnostics->Error(layer.at(), absl::StrCat("layer name '", name,
-                                                  "' is not made of letters, digits, '_', '-' and single dots"));
+      diagnostics->Error(
+          layer.at(), absl::StrCat("layer name '", name, "' is not made of letters, digits, '_', '-' and single dots"));
     } else if (name == "optimizer" || absl::StartsWith(name, "optimizer.")) {
       diagnostics->Error(layer.at(), absl::StrCat("layer name '", name,
                                                   "' is taken: checkpoints keep the optimizer's state under it"));
@@ -86,8 +88,8 @@ void CheckParameterNames(const v1::Model& model, const ModelInfo& info, Diagnost
     const v1::SourceLocation& at = model.layers(static_cast<int>(i)).at();
     const auto check = [&](const std::string& name) {
       if (seen.insert(name).second) return;
-      diagnostics->Error(at, absl::StrCat("layer '", info.layers[i].name, "': another layer already has a parameter '",
-                                          name, "'"));
+      diagnostics->Error(
+          at, absl::StrCat("layer '", info.layers[i].name, "': another layer already has a parameter '", name, "'"));
     };
     for (const ParameterSpec& parameter : info.layers[i].parameters) check(parameter.name);
     for (const BufferSpec& buffer : info.layers[i].buffers) check(buffer.name);
@@ -134,8 +136,8 @@ void CheckLoss(const v1::Model& model, const TensorType& input, ModelInfo* info,
   const v1::SourceLocation& at = model.layers(model.layers_size() - 1).at();
   const bool tokens = input.dtype == v1::DTYPE_INT64;
   const auto fail = [&](absl::string_view message) {
-    diagnostics->Error(at, absl::StrCat("layer '", last.name, "': ", message, ", but its output is ",
-                                        ShapeText(last.output.shape)));
+    diagnostics->Error(
+        at, absl::StrCat("layer '", last.name, "': ", message, ", but its output is ", ShapeText(last.output.shape)));
   };
   if (model.loss() == v1::LOSS_UNSPECIFIED) {
     diagnostics->Error(model.at(), "model.loss is missing: cross_entropy or mse");
@@ -166,14 +168,19 @@ void CheckLoss(const v1::Model& model, const TensorType& input, ModelInfo* info,
 int64_t DTypeBytes(v1::DType dtype) {
   switch (dtype) {
     case v1::DTYPE_FLOAT64:
-    case v1::DTYPE_INT64: return 8;
+    case v1::DTYPE_INT64:
+      return 8;
     case v1::DTYPE_FLOAT32:
-    case v1::DTYPE_INT32: return 4;
+    case v1::DTYPE_INT32:
+      return 4;
     case v1::DTYPE_BFLOAT16:
-    case v1::DTYPE_FLOAT16: return 2;
+    case v1::DTYPE_FLOAT16:
+      return 2;
     case v1::DTYPE_UINT8:
-    case v1::DTYPE_BOOL: return 1;
-    default: break;
+    case v1::DTYPE_BOOL:
+      return 1;
+    default:
+      break;
   }
   LOG(FATAL) << "no size for dtype " << dtype;
   return 0;

@@ -55,12 +55,12 @@ struct BufferSpec {
 // Per sample; a micro-batch of n samples costs n times as much.
 struct LayerCost {
   double forward_flops = 0;
-  double backward_flops = 0;    // input and weight gradients together
+  double backward_flops = 0;  // input and weight gradients together
   // Kept from the forward pass to the backward pass: the tensors on worker/torch's tape. Counted per layer: where an
   // activation keeps the output that the next layer keeps as its input, both count it.
   int64_t activation_bytes = 0;
-  double memory_bytes = 0;       // read and written in a forward pass, for kinds that are bound by memory
-  double fixed_forward_us = 0;   // delay layers: per micro-batch, whatever its size
+  double memory_bytes = 0;      // read and written in a forward pass, for kinds that are bound by memory
+  double fixed_forward_us = 0;  // delay layers: per micro-batch, whatever its size
   double fixed_backward_us = 0;
 };
 

@@ -25,7 +25,8 @@ constexpr absl::Duration kShortestHeartbeat = absl::Milliseconds(10);
 // Workers of one host or cluster: more on loopback is a typo.
 constexpr size_t kMaxWorkers = 1024;
 
-// $XDG_STATE_HOME/penstock/NAME, or ~/.local/state/penstock/NAME. Without either, /var/tmp serves: it outlives a reboot.
+// $XDG_STATE_HOME/penstock/NAME, or ~/.local/state/penstock/NAME. Without either, /var/tmp serves: it outlives a
+// reboot.
 std::string DefaultStateDir(const std::string& name) {
   const char* state = std::getenv("XDG_STATE_HOME");
   const char* home = std::getenv("HOME");
@@ -86,8 +87,9 @@ void ReadLaunch(YamlMapping section, YamlErrors* errors, ClusterSpec* spec) {
   section.Require({"with"});
   const YamlNode* with = section.Find("with");
   if (with != nullptr && (with->text == "ssh" || with->text == "slurm")) {
-    errors->Add(*with, "launch.with", absl::StrCat("launch.with: this version does not have '", with->text,
-                                                   "': it has local, and none for workers that join by themselves"));
+    errors->Add(*with, "launch.with",
+                absl::StrCat("launch.with: this version does not have '", with->text,
+                             "': it has local, and none for workers that join by themselves"));
   } else if (section.Choice("with", {"local", "none"}) == "none") {
     spec->launch = LaunchWith::kNone;
   }
@@ -105,10 +107,10 @@ void ReadHeartbeat(YamlMapping section, YamlErrors* errors, ClusterSpec* spec) {
                              ": it must be at least ", absl::FormatDuration(kShortestHeartbeat)));
   } else if (errors->Sound("heartbeat") && spec->lost_after < 2 * spec->heartbeat_every) {
     const YamlNode* node = section.Has("lost_after") ? section.Find("lost_after") : section.Find("every");
-    errors->Add(*node, "heartbeat.lost_after",
-                absl::StrCat("heartbeat.lost_after is ", absl::FormatDuration(spec->lost_after),
-                             ": it must be at least twice heartbeat.every, ",
-                             absl::FormatDuration(spec->heartbeat_every)));
+    errors->Add(
+        *node, "heartbeat.lost_after",
+        absl::StrCat("heartbeat.lost_after is ", absl::FormatDuration(spec->lost_after),
+                     ": it must be at least twice heartbeat.every, ", absl::FormatDuration(spec->heartbeat_every)));
   }
 }
 
@@ -204,7 +206,8 @@ std::string ToYaml(const ClusterSpec& spec) {
       "}\nheartbeat: {every: ", absl::FormatDuration(spec.heartbeat_every),
       ", lost_after: ", absl::FormatDuration(spec.lost_after), "}\nworkers:", spec.workers.empty() ? " []\n" : "\n");
   for (const WorkerSpec& worker : spec.workers) {
-    const std::string memory = worker.memory_bytes == 0 ? "" : absl::StrCat(", memory: ", SizeText(worker.memory_bytes));
+    const std::string memory =
+        worker.memory_bytes == 0 ? "" : absl::StrCat(", memory: ", SizeText(worker.memory_bytes));
     absl::StrAppend(&text, "  - {host: ", YamlText(worker.host), ", devices: [", YamlText(worker.device), "]", memory,
                     "}\n");
   }

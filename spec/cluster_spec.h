@@ -12,9 +12,9 @@
 namespace penstock {
 
 struct WorkerSpec {
-  std::string id;      // "HOST/DEVICE.INDEX", index over the host's list: two workers may share a device
+  std::string id;  // "HOST/DEVICE.INDEX", index over the host's list: two workers may share a device
   std::string host;
-  std::string device;  // "cpu", "cuda:0"
+  std::string device;         // "cpu", "cuda:0"
   uint64_t memory_bytes = 0;  // 0: no limit
 };
 

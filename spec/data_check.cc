@@ -24,7 +24,9 @@ struct Part {
 };
 
 Part PartOf(const v1::Dataset& dataset, int64_t count) {
-  const auto at = [count](double share) { return static_cast<int64_t>(std::floor(share * static_cast<double>(count))); };
+  const auto at = [count](double share) {
+    return static_cast<int64_t>(std::floor(share * static_cast<double>(count)));
+  };
   return {at(dataset.part_begin()), dataset.part_end() == 1 ? count : at(dataset.part_end())};
 }
 
@@ -64,8 +66,8 @@ class DatasetCheck {
     if (dataset_.format() == v1::Dataset::FORMAT_CSV) return Csv();
     if (dataset_.format() == v1::Dataset::FORMAT_TEXT) return Tokens(bytes, "bytes");
     if (bytes % kTokenBytes != 0) {
-      return Fail("path", absl::StrCat("tokens are ", kTokenBytes, " bytes each, but the file has ", bytes, " bytes: ",
-                                       dataset_.path()));
+      return Fail("path", absl::StrCat("tokens are ", kTokenBytes, " bytes each, but the file has ", bytes,
+                                       " bytes: ", dataset_.path()));
     }
     Tokens(bytes / kTokenBytes, "tokens");
   }
@@ -87,8 +89,8 @@ class DatasetCheck {
     const Part part = PartOf(dataset_, count);
     const int64_t needed = int64_t{spec_.data().seq_len()} + 1;
     if (part.end - part.begin >= needed) return;
-    Fail("path", absl::StrCat(part.end - part.begin, " ", unit, " are too few: one sequence needs data.seq_len + 1 = ",
-                              needed, ": ", dataset_.path()));
+    Fail("path", absl::StrCat(part.end - part.begin, " ", unit,
+                              " are too few: one sequence needs data.seq_len + 1 = ", needed, ": ", dataset_.path()));
   }
 
   void Csv() {

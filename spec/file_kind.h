@@ -16,7 +16,8 @@ enum class FileKind { kCluster, kJob, kPlan };
 std::string ToText(FileKind kind);
 
 // Reads no more of the file than its kind.
-// Errors: InvalidArgument: not YAML, no `kind`, or an unknown one, as common/diagnostic.h prints them. NotFound: no such
+// Errors: InvalidArgument: not YAML, no `kind`, or an unknown one, as common/diagnostic.h prints them. NotFound: no
+// such
 //         file.
 absl::StatusOr<FileKind> KindOfFile(const std::string& path);
 

@@ -66,12 +66,14 @@ class JobCheck {
 
 void JobCheck::Name() {
   const std::string& name = spec_.name();
-  bool good = !name.empty() && name.size() <= kMaxNameLength && absl::ascii_isalnum(static_cast<unsigned char>(name[0]));
+  bool good =
+      !name.empty() && name.size() <= kMaxNameLength && absl::ascii_isalnum(static_cast<unsigned char>(name[0]));
   for (char c : name) {
     good = good && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.');
   }
-  Must(good, "name", absl::StrCat("is '", name, "': a name begins with a letter or a digit and has at most ",
-                                  kMaxNameLength, " letters, digits, '-', '_' and '.'"));
+  Must(good, "name",
+       absl::StrCat("is '", name, "': a name begins with a letter or a digit and has at most ", kMaxNameLength,
+                    " letters, digits, '-', '_' and '.'"));
 }
 
 void JobCheck::Dataset(const std::string& path, const v1::Dataset& dataset) {
@@ -79,7 +81,8 @@ void JobCheck::Dataset(const std::string& path, const v1::Dataset& dataset) {
   Must(!dataset.path().empty(), path + ".path", "is empty");
   const double begin = dataset.part_begin(), end = dataset.part_end();
   Must(begin >= 0 && begin < end && end <= 1, path + ".part",
-       absl::StrCat("is [", YamlNumber(begin), ", ", YamlNumber(end), "]: it must be [begin, end] with 0 <= begin < end <= 1"));
+       absl::StrCat("is [", YamlNumber(begin), ", ", YamlNumber(end),
+                    "]: it must be [begin, end] with 0 <= begin < end <= 1"));
   if (dataset.format() != v1::Dataset::FORMAT_CSV) return;
   Must(!dataset.target().empty(), path + ".target", "is empty: name the column that the model is to predict");
   Must(std::isfinite(dataset.scale()) && dataset.scale() != 0, path + ".scale",
@@ -127,7 +130,8 @@ void JobCheck::StagesFit() {
   const uint32_t layers = static_cast<uint32_t>(spec_.model().layers_size());
   if (places_.Sound("model.layers") && pipeline.split() != v1::Pipeline::SPLIT_EXPLICIT) {
     Must(pipeline.stages() <= layers, "pipeline.stages",
-         absl::StrCat("is ", pipeline.stages(), ", but the model has only ", layers, " layers: a stage needs at least one"));
+         absl::StrCat("is ", pipeline.stages(), ", but the model has only ", layers,
+                      " layers: a stage needs at least one"));
   }
 }
 
@@ -216,7 +220,8 @@ void JobCheck::EvalAndSample() {
 
 void JobCheck::CheckpointAndLog() {
   Must(spec_.checkpoint().keep() >= 2, "checkpoint.keep",
-       absl::StrCat("is ", spec_.checkpoint().keep(), ": it must be at least 2, so that one is whole while another is written"));
+       absl::StrCat("is ", spec_.checkpoint().keep(),
+                    ": it must be at least 2, so that one is whole while another is written"));
   Must(spec_.log().every() >= 1, "log.every", "is 0: it must be at least 1");
 }
 

@@ -37,8 +37,7 @@ ModelSection ReadSections(YamlMapping* file, const std::string& folder, YamlErro
   ModelSection section = ReadModelSection(file->Mapping("model"), spec->data(), errors);
   *spec->mutable_model() = section.model;
   YamlMapping pipeline = file->Mapping("pipeline");
-  *spec->mutable_pipeline() =
-      pipeline.present() ? ReadPipelineSection(pipeline, folder, errors) : DefaultPipeline();
+  *spec->mutable_pipeline() = pipeline.present() ? ReadPipelineSection(pipeline, folder, errors) : DefaultPipeline();
   *spec->mutable_train() = ReadTrainSection(file->Mapping("train"), errors);
   YamlMapping eval = file->Mapping("eval");
   if (eval.present() || spec->data().has_eval()) *spec->mutable_eval() = ReadEvalSection(eval, errors);

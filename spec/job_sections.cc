@@ -19,15 +19,15 @@ constexpr int64_t kMaxUint32 = UINT32_MAX;
 
 // A choice of which this version has only some: the others are known by name, so that the error can say so.
 std::optional<std::string> ChoiceOfVersion(YamlMapping* section, absl::string_view key,
-                                           const std::vector<std::string>& has,
-                                           const std::vector<std::string>& later, YamlErrors* errors) {
+                                           const std::vector<std::string>& has, const std::vector<std::string>& later,
+                                           YamlErrors* errors) {
   const YamlNode* node = section->Find(key);
   if (node == nullptr) return std::nullopt;
   const bool is_later = node->IsScalar() && std::find(later.begin(), later.end(), node->text) != later.end();
   if (!is_later) return section->Choice(key, has);
   const std::string path = section->PathOf(key);
-  errors->Add(*node, path, absl::StrCat(path, ": this version does not have '", node->text, "': it has ",
-                                        absl::StrJoin(has, ", ")));
+  errors->Add(*node, path,
+              absl::StrCat(path, ": this version does not have '", node->text, "': it has ", absl::StrJoin(has, ", ")));
   return std::nullopt;
 }
 
@@ -43,8 +43,8 @@ void OnlyNeutral(YamlMapping* section, absl::string_view key, absl::string_view 
 
 void ReadDataset(YamlMapping set, const std::string& folder, YamlErrors* errors, v1::Dataset* dataset) {
   set.Require({"format", "path"});
-  const std::optional<std::string> format = ChoiceOfVersion(
-      &set, "format", {"text", "tokens", "csv"}, {"megatron", "mnist", "cifar10", "safetensors"}, errors);
+  const std::optional<std::string> format = ChoiceOfVersion(&set, "format", {"text", "tokens", "csv"},
+                                                            {"megatron", "mnist", "cifar10", "safetensors"}, errors);
   if (format == "text") dataset->set_format(v1::Dataset::FORMAT_TEXT);
   if (format == "tokens") dataset->set_format(v1::Dataset::FORMAT_TOKENS);
   if (format == "csv") dataset->set_format(v1::Dataset::FORMAT_CSV);
@@ -200,11 +200,11 @@ v1::Pipeline ReadPipelineSection(YamlMapping section, const std::string& folder,
   const int64_t by_split = std::max(pipeline.split_sizes_size(), 1);
   pipeline.set_stages(static_cast<uint32_t>(section.Integer("stages", 0, kMaxUint32).value_or(by_split)));
   pipeline.set_micro_batches(static_cast<uint32_t>(section.Integer("micro_batches", 0, kMaxUint32).value_or(1)));
-  pipeline.set_schedule(ChoiceOfVersion(&section, "schedule", {"gpipe", "1f1b", "auto"},
-                                        {"interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min",
-                                         "dualpipe-v", "ready"},
-                                        errors)
-                            .value_or("gpipe"));
+  pipeline.set_schedule(
+      ChoiceOfVersion(
+          &section, "schedule", {"gpipe", "1f1b", "auto"},
+          {"interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min", "dualpipe-v", "ready"}, errors)
+          .value_or("gpipe"));
   section.Finish();
   return pipeline;
 }

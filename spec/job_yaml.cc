@@ -14,16 +14,19 @@ namespace {
 
 std::string FormatText(v1::Dataset::Format format) {
   switch (format) {
-    case v1::Dataset::FORMAT_TOKENS: return "tokens";
-    case v1::Dataset::FORMAT_CSV: return "csv";
-    default: return "text";
+    case v1::Dataset::FORMAT_TOKENS:
+      return "tokens";
+    case v1::Dataset::FORMAT_CSV:
+      return "csv";
+    default:
+      return "text";
   }
 }
 
 std::string DatasetToYaml(const std::string& key, const v1::Dataset& dataset) {
-  std::string text = absl::StrCat("  ", key, ": {format: ", FormatText(dataset.format()),
-                                  ", path: ", YamlText(dataset.path()), ", part: [", YamlNumber(dataset.part_begin()),
-                                  ", ", YamlNumber(dataset.part_end()), "]");
+  std::string text =
+      absl::StrCat("  ", key, ": {format: ", FormatText(dataset.format()), ", path: ", YamlText(dataset.path()),
+                   ", part: [", YamlNumber(dataset.part_begin()), ", ", YamlNumber(dataset.part_end()), "]");
   if (dataset.format() == v1::Dataset::FORMAT_CSV) {
     absl::StrAppend(&text, ", target: ", YamlText(dataset.target()), ", scale: ", YamlNumber(dataset.scale()));
   }
@@ -39,10 +42,14 @@ std::string DataToYaml(const v1::Data& data) {
 
 std::string SplitText(const v1::Pipeline& pipeline) {
   switch (pipeline.split()) {
-    case v1::Pipeline::SPLIT_MIN_VARIANCE: return "min-variance";
-    case v1::Pipeline::SPLIT_UNIFORM: return "uniform";
-    case v1::Pipeline::SPLIT_EXPLICIT: return absl::StrCat("[", absl::StrJoin(pipeline.split_sizes(), ", "), "]");
-    default: return "auto";
+    case v1::Pipeline::SPLIT_MIN_VARIANCE:
+      return "min-variance";
+    case v1::Pipeline::SPLIT_UNIFORM:
+      return "uniform";
+    case v1::Pipeline::SPLIT_EXPLICIT:
+      return absl::StrCat("[", absl::StrJoin(pipeline.split_sizes(), ", "), "]");
+    default:
+      return "auto";
   }
 }
 
@@ -86,9 +93,9 @@ std::string TrainToYaml(const v1::Train& train) {
 std::string EvalToYaml(const v1::Eval& eval) {
   std::string text = absl::StrCat("eval:\n  every: ", eval.every(), "\n  batches: ", eval.batches(), "\n");
   if (!eval.has_sample()) return text;
-  return absl::StrCat(text, "  sample: {prompt: ", YamlText(eval.sample().prompt()), ", tokens: ",
-                      eval.sample().tokens(), ", temperature: ", YamlNumber(eval.sample().temperature()), ", top_k: ",
-                      eval.sample().top_k(), "}\n");
+  return absl::StrCat(text, "  sample: {prompt: ", YamlText(eval.sample().prompt()),
+                      ", tokens: ", eval.sample().tokens(), ", temperature: ", YamlNumber(eval.sample().temperature()),
+                      ", top_k: ", eval.sample().top_k(), "}\n");
 }
 
 std::string CheckpointToYaml(const v1::Checkpoint& checkpoint) {

@@ -37,7 +37,8 @@ void ReadFields(YamlMapping* keys, Message* message) {
         if (const auto value = keys->Flag(name)) reflection->SetBool(message, field, *value);
         break;
       }
-      default: break;  // residual's block: read by its own function
+      default:
+        break;  // residual's block: read by its own function
     }
   }
 }
@@ -125,7 +126,9 @@ LayerItem ReadLayer(const std::string& kind, const v1::SourceLocation& at, const
 
 LayerItem ReadItem(const YamlNode& node, YamlErrors* errors) {
   const std::vector<std::string> kinds = KindNames();
-  const auto known = [&](const std::string& kind) { return std::find(kinds.begin(), kinds.end(), kind) != kinds.end(); };
+  const auto known = [&](const std::string& kind) {
+    return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  };
   LayerItem faulty;
   faulty.at = node.At();
   *faulty.layer.mutable_at() = faulty.at;
@@ -136,8 +139,8 @@ LayerItem ReadItem(const YamlNode& node, YamlErrors* errors) {
     return faulty;
   }
   if (!node.IsMapping() || node.keys.empty()) {
-    errors->Add(node, "model.layers", absl::StrCat("expected a layer such as 'relu' or 'linear: {out: 10}', found ",
-                                                   node.Describe()));
+    errors->Add(node, "model.layers",
+                absl::StrCat("expected a layer such as 'relu' or 'linear: {out: 10}', found ", node.Describe()));
     return faulty;
   }
   if (node.Find("repeat") != nullptr) return ReadRepeat(node, errors);
@@ -148,11 +151,11 @@ LayerItem ReadItem(const YamlNode& node, YamlErrors* errors) {
     return faulty;
   }
   if (node.keys.size() > 1) {
-    errors->AddAtKey(node.items[1], "model.layers",
-                     absl::StrCat("'", node.keys[1], "' stands beside the layer '", kind,
-                                  "': an item is one layer, and its keys stand inside it: ", kind, ": {",
-                                  node.keys[1], ": ...}"),
-                     static_cast<int>(node.keys[1].size()));
+    errors->AddAtKey(
+        node.items[1], "model.layers",
+        absl::StrCat("'", node.keys[1], "' stands beside the layer '", kind,
+                     "': an item is one layer, and its keys stand inside it: ", kind, ": {", node.keys[1], ": ...}"),
+        static_cast<int>(node.keys[1].size()));
   }
   LayerItem item = ReadLayer(kind, value.KeyAt(), &value, errors);
   item.sound = item.sound && node.keys.size() == 1;

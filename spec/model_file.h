@@ -13,9 +13,9 @@
 namespace penstock {
 
 struct ModelSection {
-  v1::Model model;                     // `repeat` unrolled, names given; optional fields as the file has them
+  v1::Model model;                      // `repeat` unrolled, names given; optional fields as the file has them
   std::set<std::string> faulty_layers;  // names of those with errors in their keys: nothing more is to be said of them
-  bool whole = false;                  // the list of layers could be read to its end
+  bool whole = false;                   // the list of layers could be read to its end
 };
 
 // Reads the model section.

@@ -35,9 +35,10 @@ TEST(DiagnosticTest, ShowsTheSourceLineAndUnderlinesTheWord) {
   diagnostics.Error(At(file, 2, 3), "unknown key 'micro_batch'", 11);
   const absl::Status status = diagnostics.ToStatus();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(status.message(), file + ":2:3: error: unknown key 'micro_batch'\n"
-                                     "    2 |   micro_batch: 16\n"
-                                     "      |   ^~~~~~~~~~~");
+  EXPECT_EQ(status.message(), file +
+                                  ":2:3: error: unknown key 'micro_batch'\n"
+                                  "    2 |   micro_batch: 16\n"
+                                  "      |   ^~~~~~~~~~~");
 }
 
 TEST(DiagnosticTest, OrdersErrorsByPlaceAndFilesByFirstError) {
@@ -77,9 +78,10 @@ TEST(DiagnosticTest, PutsTheCaretUnderCharactersNotBytes) {
   const std::string file = WriteFile("utf8.yaml", "\tn\xc3\xa4me: x\r\n");
   Diagnostics diagnostics;
   diagnostics.Error(At(file, 1, 8), "bad");
-  EXPECT_EQ(diagnostics.ToStatus().message(), file + ":1:8: error: bad\n"
-                                                     "    1 | \tn\xc3\xa4me: x\n"
-                                                     "      | \t     ^");
+  EXPECT_EQ(diagnostics.ToStatus().message(), file +
+                                                  ":1:8: error: bad\n"
+                                                  "    1 | \tn\xc3\xa4me: x\n"
+                                                  "      | \t     ^");
 }
 
 TEST(DiagnosticTest, ShowsTheNeighbourhoodOfAnErrorInAVeryLongLine) {

@@ -175,8 +175,9 @@ TEST(YamlTest, ReportsValuesOfTheWrongType) {
 TEST(YamlTest, ReadsValues) {
   Diagnostics diagnostics;
   YamlErrors errors(&diagnostics);
-  const YamlNode root = Parse("i: -3\nn: 2.5e-4\nf: true\nd: 1.5s\nd2: 200ms\ns: 78GiB\ns2: 1.5 kB\ns3: 4096\nt: \"a\\tb\"\n"
-                              "l: [1, 2]\nm: [0.5]\n");
+  const YamlNode root = Parse(
+      "i: -3\nn: 2.5e-4\nf: true\nd: 1.5s\nd2: 200ms\ns: 78GiB\ns2: 1.5 kB\ns3: 4096\nt: \"a\\tb\"\n"
+      "l: [1, 2]\nm: [0.5]\n");
   YamlMapping file(&root, "", &errors);
   EXPECT_EQ(file.Integer("i"), -3);
   EXPECT_EQ(file.Number("n"), 2.5e-4);
@@ -206,8 +207,8 @@ TEST(YamlTest, KnowsWhichPathsAreSound) {
 }
 
 TEST(YamlTest, WritesTextsAndNumbersThatReadBack) {
-  for (const std::string text : {"gpt", "true", "1e5", "", " a ", "a: b", "\"", "\\", "line\nline", "\x01", "-", "ä", "#x",
-                                 "null", "/abs/path.txt", "~", "no", "12"}) {
+  for (const std::string text : {"gpt", "true", "1e5", "", " a ", "a: b", "\"", "\\", "line\nline", "\x01", "-", "ä",
+                                 "#x", "null", "/abs/path.txt", "~", "no", "12"}) {
     const YamlNode root = Parse("k: " + YamlText(text) + "\n");
     ASSERT_NE(root.Find("k"), nullptr) << text;
     EXPECT_TRUE(root.Find("k")->IsScalar()) << text;
@@ -227,8 +228,7 @@ TEST(YamlTest, ReadsAFileAndSaysWhyItCannot) {
   const std::string path = testing::TempDir() + "/read.yaml";
   std::ofstream(path) << "a: 1\n";
   EXPECT_EQ(ReadYamlFile(path, &diagnostics)->Find("a")->text, "1");
-  EXPECT_EQ(ReadYamlFile(path + ".absent", &diagnostics).status(),
-            absl::NotFoundError(path + ".absent: no such file"));
+  EXPECT_EQ(ReadYamlFile(path + ".absent", &diagnostics).status(), absl::NotFoundError(path + ".absent: no such file"));
   EXPECT_EQ(ReadYamlFile(testing::TempDir(), &diagnostics).status().code(), absl::StatusCode::kInvalidArgument);
   std::ofstream(path) << std::string(size_t{8} << 20, '#') << "\n";
   EXPECT_EQ(ReadYamlFile(path, &diagnostics).status(),
@@ -241,7 +241,8 @@ TEST(YamlTest, ReadsAFileAndSaysWhyItCannot) {
 TEST(YamlTest, SurvivesRandomDamage) {
   const std::string seed =
       "version: 1\nkind: job\nmodel:\n  layers:\n    - &l embedding: {vocab: 256, dim: 64}\n    - *l\n    - repeat: 4\n"
-      "      block: [{gpt_block: {heads: 4}}]\n    - \"quoted\\n\"\n    - |\n      block\n    - 'x'\ntrain: {lr: 1e-3}\n";
+      "      block: [{gpt_block: {heads: 4}}]\n    - \"quoted\\n\"\n    - |\n      block\n    - 'x'\ntrain: {lr: "
+      "1e-3}\n";
   const std::string alphabet = "{}[]:,-&*!|>'\"%@`#?\n\t \\<~0aZ.\xff\xc3\x00\xef\xbb\xbf";
   std::mt19937 random(1);
   for (int round = 0; round < 4000; ++round) {
@@ -250,9 +251,14 @@ TEST(YamlTest, SurvivesRandomDamage) {
       const size_t at = random() % (text.size() + 1);
       const char c = alphabet[random() % alphabet.size()];
       switch (random() % 3) {
-        case 0: text.insert(at, 1, c); break;
-        case 1: text.erase(at, random() % 5); break;
-        default: if (at < text.size()) text[at] = c;
+        case 0:
+          text.insert(at, 1, c);
+          break;
+        case 1:
+          text.erase(at, random() % 5);
+          break;
+        default:
+          if (at < text.size()) text[at] = c;
       }
     }
     Diagnostics diagnostics;

@@ -36,15 +36,15 @@ TEST(LayerCostTest, EmbeddingKeepsItsTokens) {
 }
 
 TEST(LayerCostTest, NormsAndPoolsKeepWhatTheirGradientsNeed) {
-  EXPECT_EQ(CostOf("layer_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 2 * 4);    // input, mean, 1/deviation
-  EXPECT_EQ(CostOf("rms_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 4);          // input, 1/rms
-  EXPECT_EQ(CostOf("batch_norm {}", {3, 8, 8}).activation_bytes, 3 * 8 * 8 * 4);         // input
+  EXPECT_EQ(CostOf("layer_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 2 * 4);  // input, mean, 1/deviation
+  EXPECT_EQ(CostOf("rms_norm {}", {3, 8}).activation_bytes, 3 * 8 * 4 + 3 * 4);        // input, 1/rms
+  EXPECT_EQ(CostOf("batch_norm {}", {3, 8, 8}).activation_bytes, 3 * 8 * 8 * 4);       // input
   EXPECT_EQ(CostOf("max_pool { kernel: 2 }", {3, 8, 8}).activation_bytes, 3 * 64 * 4 + 3 * 16 * 8);  // input, indices
   EXPECT_EQ(CostOf("avg_pool { kernel: 2 }", {3, 8, 8}).activation_bytes, 3 * 64 * 4);
-  EXPECT_EQ(CostOf("dropout { p: 0.1 }", {8}).activation_bytes, 8 * 4);                  // mask
+  EXPECT_EQ(CostOf("dropout { p: 0.1 }", {8}).activation_bytes, 8 * 4);  // mask
   EXPECT_EQ(CostOf("dropout { p: 0 }", {8}).activation_bytes, 0);
   EXPECT_EQ(CostOf("position_embedding { context: 9 }", {3, 8}).activation_bytes, 0);
-  EXPECT_EQ(CostOf("flatten {}", {8, 2}).activation_bytes, 0);                           // a view
+  EXPECT_EQ(CostOf("flatten {}", {8, 2}).activation_bytes, 0);  // a view
 }
 
 TEST(LayerCostTest, GptBlockAgreesWithItsTermsOneByOne) {
@@ -68,7 +68,8 @@ TEST(LayerCostTest, LlamaBlockAgreesWithItsTermsOneByOne) {
   // x, ln_1; q, k, v, output; x + attention, ln_2; gate, up; sums; 1/rms twice.
   EXPECT_EQ(cost.activation_bytes, 4 * (8 * kT * kD + 2 * kT * kF + kT * kH + 2 * kT));
   // Keys and values of grouped heads are repeated to all: they take as much.
-  EXPECT_EQ(CostOf("llama_block { heads: 2 kv_heads: 1 hidden: 32 }", {kT, kD}).activation_bytes, cost.activation_bytes);
+  EXPECT_EQ(CostOf("llama_block { heads: 2 kv_heads: 1 hidden: 32 }", {kT, kD}).activation_bytes,
+            cost.activation_bytes);
 }
 
 TEST(LayerCostTest, AttentionKeepsRotatedAndRepeatedCopies) {

@@ -95,7 +95,8 @@ TEST(ModelInfoTest, ElementwiseKindsKeepTheShapeAndHaveNoParameters) {
 
 TEST(ModelInfoTest, ResidualHasTheParametersOfItsBlock) {
   const LayerInfo info = InferOne(
-      "residual { block { name: 'l.a' linear { out: 9 } } block { name: 'l.b' linear { out: 6 bias: false } } }", {4, 6});
+      "residual { block { name: 'l.a' linear { out: 9 } } block { name: 'l.b' linear { out: 6 bias: false } } }",
+      {4, 6});
   EXPECT_EQ(info.output.shape, (Shape{4, 6}));
   EXPECT_EQ(ParameterText(info),
             "l.a.weight [9, 6] uniform decay\nl.a.bias [9] uniform\nl.b.weight [6, 9] uniform decay\n");
@@ -133,19 +134,18 @@ TEST(ModelInfoTest, LlamaBlockHasNoBiases) {
 
 TEST(ModelInfoTest, LlamaHiddenIsEightThirdsRoundedUpToThirtyTwo) {
   EXPECT_EQ(DefaultLlamaHidden(96), 256);
-  EXPECT_EQ(DefaultLlamaHidden(12), 32);   // 8/3 of 12 is 32 sharp
-  EXPECT_EQ(DefaultLlamaHidden(13), 64);   // 34.7
+  EXPECT_EQ(DefaultLlamaHidden(12), 32);  // 8/3 of 12 is 32 sharp
+  EXPECT_EQ(DefaultLlamaHidden(13), 64);  // 34.7
   EXPECT_EQ(DefaultLlamaHidden(4096), 10944);
 }
 
 TEST(ModelInfoTest, OutputProjectionsStartSmallerTheMoreBlocksThereAre) {
-  const ModelInfo info =
-      InferModel(MakeModel(v1::DTYPE_INT64, {5},
-                           {{"e", "embedding { vocab: 256 dim: 8 }"},
-                            {"h.0", "gpt_block { heads: 2 }"},
-                            {"r", "residual { block { name: 'r.b' llama_block { heads: 2 } } }"},
-                            {"head", "lm_head { vocab: 256 }"}}))
-          .value();
+  const ModelInfo info = InferModel(MakeModel(v1::DTYPE_INT64, {5},
+                                              {{"e", "embedding { vocab: 256 dim: 8 }"},
+                                               {"h.0", "gpt_block { heads: 2 }"},
+                                               {"r", "residual { block { name: 'r.b' llama_block { heads: 2 } } }"},
+                                               {"head", "lm_head { vocab: 256 }"}}))
+                             .value();
   std::map<std::string, double> scale;
   for (const LayerInfo& layer : info.layers) {
     for (const ParameterSpec& parameter : layer.parameters) scale[parameter.name] = parameter.init.scale;
@@ -186,23 +186,27 @@ TEST(ModelInfoTest, EveryKindHasARule) {
 }
 
 TEST(ModelInfoTest, RefusesWhatDoesNotFitAKind) {
-  EXPECT_EQ(FaultOf("linear { out: 0 }", {4}), "error: layer 'l' (linear): out is 0: it must be between 1 and 2147483647");
-  EXPECT_EQ(FaultOf("linear { out: 4 }", {4}, v1::DTYPE_INT64),
-            "error: layer 'l' (linear): needs numbers as input, but gets tokens [4]: an embedding layer must come first");
+  EXPECT_EQ(FaultOf("linear { out: 0 }", {4}),
+            "error: layer 'l' (linear): out is 0: it must be between 1 and 2147483647");
+  EXPECT_EQ(
+      FaultOf("linear { out: 4 }", {4}, v1::DTYPE_INT64),
+      "error: layer 'l' (linear): needs numbers as input, but gets tokens [4]: an embedding layer must come first");
   EXPECT_EQ(FaultOf("embedding { vocab: 4 dim: 4 }", {4}),
             "error: layer 'l' (embedding): needs tokens as input, but gets numbers [4]");
-  EXPECT_EQ(FaultOf("position_embedding { context: 3 }", {4, 6}),
-            "error: layer 'l' (position_embedding): context is 3, but a sequence has 4 positions: context must be at least "
-            "data.seq_len");
+  EXPECT_EQ(
+      FaultOf("position_embedding { context: 3 }", {4, 6}),
+      "error: layer 'l' (position_embedding): context is 3, but a sequence has 4 positions: context must be at least "
+      "data.seq_len");
   EXPECT_EQ(FaultOf("conv2d { out: 4 kernel: 3 }", {4}),
             "error: layer 'l' (conv2d): needs an input of the form [channels, height, width], but gets [4]");
   EXPECT_EQ(FaultOf("conv2d { out: 4 kernel: 5 }", {1, 4, 9}),
             "error: layer 'l' (conv2d): a kernel of 5 does not fit into [1, 4, 9] with padding 0");
   EXPECT_EQ(FaultOf("max_pool { kernel: 2 padding: 2 }", {1, 4, 4}),
             "error: layer 'l' (max_pool): padding is 2: at most half of the kernel, 1, is allowed");
-  EXPECT_EQ(FaultOf("batch_norm {}", {4, 4}),
-            "error: layer 'l' (batch_norm): needs an input of the form [channels, height, width] or [features], but gets "
-            "[4, 4]");
+  EXPECT_EQ(
+      FaultOf("batch_norm {}", {4, 4}),
+      "error: layer 'l' (batch_norm): needs an input of the form [channels, height, width] or [features], but gets "
+      "[4, 4]");
   EXPECT_EQ(FaultOf("batch_norm { momentum: 2 }", {4}),
             "error: layer 'l' (batch_norm): momentum is 2: it must be between 0 and 1");
   EXPECT_EQ(FaultOf("layer_norm { eps: 0 }", {4}), "error: layer 'l' (layer_norm): eps is 0: it must be above 0");
@@ -232,10 +236,12 @@ TEST(ModelInfoTest, ChecksTheLossAgainstTheOutput) {
             "output is [40]");
   EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {2, 5}, {{"r", "relu {}"}})),
             "error: layer 'r': cross_entropy needs the form [classes] from the last layer, but its output is [2, 5]");
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"r", "relu {}"}}, v1::LOSS_MSE)),
-            "error: layer 'r': mse compares with one target column, so the last layer must give [1], but its output is [5]");
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_INT64, {5}, {{"e", "embedding { vocab: 9 dim: 1 }"}}, v1::LOSS_MSE)),
-            "error: layer 'e': mse compares numbers, and the data are tokens: use cross_entropy, but its output is [5, 1]");
+  EXPECT_EQ(
+      FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"r", "relu {}"}}, v1::LOSS_MSE)),
+      "error: layer 'r': mse compares with one target column, so the last layer must give [1], but its output is [5]");
+  EXPECT_EQ(
+      FaultsOf(MakeModel(v1::DTYPE_INT64, {5}, {{"e", "embedding { vocab: 9 dim: 1 }"}}, v1::LOSS_MSE)),
+      "error: layer 'e': mse compares numbers, and the data are tokens: use cross_entropy, but its output is [5, 1]");
   EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"r", "relu {}"}}, v1::LOSS_UNSPECIFIED)),
             "error: model.loss is missing: cross_entropy or mse");
   EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_INT64, {5}, {{"d", "delay {}"}})),
@@ -243,34 +249,41 @@ TEST(ModelInfoTest, ChecksTheLossAgainstTheOutput) {
 }
 
 TEST(ModelInfoTest, ChecksNames) {
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"a", "relu {}"}, {"a", "relu {}"}, {"b c", "relu {}"},
-                                                       {"optimizer.x", "relu {}"}})),
+  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5},
+                               {{"a", "relu {}"}, {"a", "relu {}"}, {"b c", "relu {}"}, {"optimizer.x", "relu {}"}})),
             "error: two layers have the name 'a'\n"
             "error: layer name 'b c' is not made of letters, digits, '_', '-' and single dots\n"
             "error: layer name 'optimizer.x' is taken: checkpoints keep the optimizer's state under it");
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_INT64, {5}, {{"e", "embedding { vocab: 9 dim: 8 }"}, {"h", "gpt_block { heads: 2 }"},
-                                                     {"h.ln_1", "layer_norm {}"}})),
-            "error: layer 'h.ln_1': another layer already has a parameter 'h.ln_1.weight'\n"
-            "error: layer 'h.ln_1': another layer already has a parameter 'h.ln_1.bias'");
+  EXPECT_EQ(
+      FaultsOf(MakeModel(
+          v1::DTYPE_INT64, {5},
+          {{"e", "embedding { vocab: 9 dim: 8 }"}, {"h", "gpt_block { heads: 2 }"}, {"h.ln_1", "layer_norm {}"}})),
+      "error: layer 'h.ln_1': another layer already has a parameter 'h.ln_1.weight'\n"
+      "error: layer 'h.ln_1': another layer already has a parameter 'h.ln_1.bias'");
 }
 
 TEST(ModelInfoTest, GoesOnAfterAFaultWhereTheShapeIsKnown) {
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"a", "dropout { p: 3 }"}, {"b", "layer_norm { eps: -1 }"},
-                                                       {"c", "linear { out: 0 }"}, {"d", "dropout { p: 4 }"}})),
+  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5},
+                               {{"a", "dropout { p: 3 }"},
+                                {"b", "layer_norm { eps: -1 }"},
+                                {"c", "linear { out: 0 }"},
+                                {"d", "dropout { p: 4 }"}})),
             "error: layer 'a' (dropout): p is 3: it must be at least 0 and below 1\n"
             "error: layer 'b' (layer_norm): eps is -1: it must be above 0\n"
             "error: layer 'c' (linear): out is 0: it must be between 1 and 2147483647");
 }
 
 TEST(ModelInfoTest, SaysNothingOfLayersThatAreReportedAlready) {
-  const v1::Model model = MakeModel(v1::DTYPE_FLOAT32, {5}, {{"a", "dropout { p: 3 }"}, {"c", "linear {}"}, {"d", "tanh {}"}});
+  const v1::Model model =
+      MakeModel(v1::DTYPE_FLOAT32, {5}, {{"a", "dropout { p: 3 }"}, {"c", "linear {}"}, {"d", "tanh {}"}});
   Diagnostics diagnostics;
   InferModel(model, &diagnostics, {"a", "c"});
   EXPECT_TRUE(diagnostics.ok()) << diagnostics.ToStatus();
 }
 
 TEST(ModelInfoTest, RefusesModelsThatNothingCouldHold) {
-  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5}, {{"a", "linear { out: 2147483647 }"}, {"b", "linear { out: 2147483647 }"}})),
+  EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {5},
+                               {{"a", "linear { out: 2147483647 }"}, {"b", "linear { out: 2147483647 }"}})),
             "error: the model has more than 2^40 parameters");
   EXPECT_EQ(FaultsOf(MakeModel(v1::DTYPE_FLOAT32, {2147483647, 2147483647}, {{"a", "relu {}"}})),
             "error: model.input: more than 2^40 elements a sample");

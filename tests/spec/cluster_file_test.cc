@@ -94,22 +94,23 @@ workers:
   - {host: localhost, devices: [gpu], memory: lots}
   - {devices: []}
 )");
-  EXPECT_EQ(errors,
-            "cluster.yaml:3:15: error: coordinator.tls: this version has no TLS: it listens on loopback addresses only\n"
-            "cluster.yaml:3:24: error: coordinator.auth: this version has no tokens: it listens on loopback addresses "
-            "only\n"
-            "cluster.yaml:3:47: error: unknown key 'htpp' in 'coordinator'; did you mean 'http'?\n"
-            "cluster.yaml:4:1: error: network: this version listens on loopback addresses only: leave it out\n"
-            "cluster.yaml:5:16: error: launch.with: this version does not have 'slurm': it has local, and none for workers "
-            "that join by themselves\n"
-            "cluster.yaml:5:23: error: launch.ssh: this version starts workers of this host only\n"
-            "cluster.yaml:6:36: error: heartbeat.lost_after is 1s: it must be at least twice heartbeat.every, 1s\n"
-            "cluster.yaml:8:12: error: workers[0].host: 'gpu01' is not this host: this version launches local workers only "
-            "(localhost or 127.x)\n"
-            "cluster.yaml:9:33: error: workers[1].devices[0]: 'gpu' is not a device: cpu, or cuda:N\n"
-            "cluster.yaml:9:47: error: workers[1].memory: expected a size such as 78GiB or 512MiB, found 'lots'\n"
-            "cluster.yaml:10:5: error: missing key 'host' in 'workers[2]'\n"
-            "cluster.yaml:10:15: error: workers[2].devices is an empty list\n");
+  EXPECT_EQ(
+      errors,
+      "cluster.yaml:3:15: error: coordinator.tls: this version has no TLS: it listens on loopback addresses only\n"
+      "cluster.yaml:3:24: error: coordinator.auth: this version has no tokens: it listens on loopback addresses "
+      "only\n"
+      "cluster.yaml:3:47: error: unknown key 'htpp' in 'coordinator'; did you mean 'http'?\n"
+      "cluster.yaml:4:1: error: network: this version listens on loopback addresses only: leave it out\n"
+      "cluster.yaml:5:16: error: launch.with: this version does not have 'slurm': it has local, and none for workers "
+      "that join by themselves\n"
+      "cluster.yaml:5:23: error: launch.ssh: this version starts workers of this host only\n"
+      "cluster.yaml:6:36: error: heartbeat.lost_after is 1s: it must be at least twice heartbeat.every, 1s\n"
+      "cluster.yaml:8:12: error: workers[0].host: 'gpu01' is not this host: this version launches local workers only "
+      "(localhost or 127.x)\n"
+      "cluster.yaml:9:33: error: workers[1].devices[0]: 'gpu' is not a device: cpu, or cuda:N\n"
+      "cluster.yaml:9:47: error: workers[1].memory: expected a size such as 78GiB or 512MiB, found 'lots'\n"
+      "cluster.yaml:10:5: error: missing key 'host' in 'workers[2]'\n"
+      "cluster.yaml:10:15: error: workers[2].devices is an empty list\n");
 }
 
 TEST_F(ClusterFileTest, RefusesAddressesNamesAndTimesThatCannotWork) {
@@ -120,18 +121,19 @@ TEST_F(ClusterFileTest, RefusesAddressesNamesAndTimesThatCannotWork) {
   EXPECT_EQ(ErrorsOfCluster("coordinator: {listen: 127.0.0.1:7480}\n" + workers),
             "cluster.yaml:3:23: error: coordinator.listen: coordinator.listen and coordinator.http are both "
             "127.0.0.1:7480: they need two ports\n");
-  EXPECT_EQ(ErrorsOfCluster("name: a/b\n" + workers),
-            "cluster.yaml:3:7: error: name is 'a/b': a name has at most 100 letters, digits, '-', '_' and '.', and begins "
-            "with a letter, a digit or '_'\n");
+  EXPECT_EQ(
+      ErrorsOfCluster("name: a/b\n" + workers),
+      "cluster.yaml:3:7: error: name is 'a/b': a name has at most 100 letters, digits, '-', '_' and '.', and begins "
+      "with a letter, a digit or '_'\n");
   EXPECT_EQ(ErrorsOfCluster("heartbeat: {every: 1ms}\n" + workers),
             "cluster.yaml:3:20: error: heartbeat.every is 1ms: it must be at least 10ms\n");
 }
 
 TEST_F(ClusterFileTest, RefusesAJobFile) {
-  EXPECT_EQ(WithoutExcerpts(ReadCluster("version: 1\nkind: job\nworkers: [{host: localhost, devices: [cpu]}]\n")
-                                .status()
-                                .message()),
-            "cluster.yaml:2:7: error: this is a job file: a cluster file is needed here\n");
+  EXPECT_EQ(
+      WithoutExcerpts(
+          ReadCluster("version: 1\nkind: job\nworkers: [{host: localhost, devices: [cpu]}]\n").status().message()),
+      "cluster.yaml:2:7: error: this is a job file: a cluster file is needed here\n");
   EXPECT_EQ(ReadClusterFile(folder_ + "/none.yaml").status().code(), absl::StatusCode::kNotFound);
 }
 

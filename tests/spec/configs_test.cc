@@ -44,8 +44,7 @@ TEST_F(ConfigsTest, EveryFileIsSoundAsItsKind) {
     const std::string path = entry.path().string();
     const absl::StatusOr<FileKind> kind = KindOfFile(path);
     ASSERT_TRUE(kind.ok()) << kind.status();
-    const absl::Status read =
-        *kind == FileKind::kCluster ? ReadClusterFile(path).status() : ReadJobFile(path).status();
+    const absl::Status read = *kind == FileKind::kCluster ? ReadClusterFile(path).status() : ReadJobFile(path).status();
     EXPECT_TRUE(read.ok()) << read;
     ++files;
   }
@@ -75,7 +74,7 @@ TEST_F(ConfigsTest, KeysThatAreSaidToBeDefaultsAre) {
   std::stringstream text;
   std::string line;
   const std::vector<std::string> optional = {"  order: shuffled", "  split: auto", "  threads: 1", "  precision: fp32",
-                                             "  seed: 1", "  keep: 3", "  every: 10", "  hash: false"};
+                                             "  seed: 1",         "  keep: 3",     "  every: 10",  "  hash: false"};
   size_t removed = 0;
   while (std::getline(in, line)) {
     const bool drop = std::find(optional.begin(), optional.end(), line) != optional.end();

@@ -12,13 +12,15 @@ class JobErrorsTest : public SpecTest {};
 
 TEST_F(JobErrorsTest, ShowsTheSourceLineWithACaret) {
   const absl::Status status = Read(JobWith("micro_batches: 4", "micro_batch: 4")).status();
-  EXPECT_EQ(status.message(), folder_ + "/job.yaml:15:1: error: missing key 'micro_batches' in 'pipeline'\n"
-                              "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
-                              "      | ^~~~~~~~\n" +
-                              folder_ + "/job.yaml:15:23: error: unknown key 'micro_batch' in 'pipeline'; did you mean "
-                              "'micro_batches'?\n"
-                              "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
-                              "      |                       ^~~~~~~~~~~");
+  EXPECT_EQ(status.message(), folder_ +
+                                  "/job.yaml:15:1: error: missing key 'micro_batches' in 'pipeline'\n"
+                                  "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
+                                  "      | ^~~~~~~~\n" +
+                                  folder_ +
+                                  "/job.yaml:15:23: error: unknown key 'micro_batch' in 'pipeline'; did you mean "
+                                  "'micro_batches'?\n"
+                                  "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
+                                  "      |                       ^~~~~~~~~~~");
 }
 
 TEST_F(JobErrorsTest, NamesAMissingFile) {
@@ -39,7 +41,8 @@ TEST_F(JobErrorsTest, ReportsWhatIsNoJob) {
 }
 
 TEST_F(JobErrorsTest, ReportsAllErrorsOfAFileInOneRun) {
-  EXPECT_EQ(ErrorsOf(R"(version: 1
+  EXPECT_EQ(
+      ErrorsOf(R"(version: 1
 kind: job
 name: bad name
 model:
@@ -58,50 +61,55 @@ train:
   optimizer: {name: adamw, lr: .nan}
 chekpoint: {every: 1}
 )"),
-            "job.yaml:3:7: error: name is 'bad name': a name begins with a letter or a digit and has at most 100 letters, "
-            "digits, '-', '_' and '.'\n"
-            "job.yaml:5:9: error: model.loss: expected one of cross_entropy, mse, found 'cross_entrpy'; did you mean "
-            "'cross_entropy'?\n"
-            "job.yaml:7:7: error: unknown layer kind 'embeding'; did you mean 'embedding'?\n"
-            "job.yaml:8:7: error: missing key 'heads' in 'gpt_block'\n"
-            "job.yaml:8:19: error: unknown key 'head' in 'gpt_block'; did you mean 'heads'?\n"
-            "job.yaml:10:31: error: data.train.path: no such file: none.txt\n"
-            "job.yaml:10:47: error: data.train.part is [0.5, 0.2]: it must be [begin, end] with 0 <= begin < end <= 1\n"
-            "job.yaml:12:10: error: data.order: expected one of shuffled, sequential, found 'random'\n"
-            "job.yaml:13:20: error: pipeline.stages is 0: it must be at least 1\n"
-            "job.yaml:13:38: error: pipeline.micro_batches is 4, but a mini-batch has 3 samples (train.batch_size): each "
-            "micro-batch needs at least one\n"
-            "job.yaml:15:10: error: train.steps is -1: it must be at least 0\n"
-            "job.yaml:17:32: error: train.optimizer.lr: expected a number, found '.nan'\n"
-            "job.yaml:18:1: error: unknown key 'chekpoint'; did you mean 'checkpoint'?\n");
+      "job.yaml:3:7: error: name is 'bad name': a name begins with a letter or a digit and has at most 100 letters, "
+      "digits, '-', '_' and '.'\n"
+      "job.yaml:5:9: error: model.loss: expected one of cross_entropy, mse, found 'cross_entrpy'; did you mean "
+      "'cross_entropy'?\n"
+      "job.yaml:7:7: error: unknown layer kind 'embeding'; did you mean 'embedding'?\n"
+      "job.yaml:8:7: error: missing key 'heads' in 'gpt_block'\n"
+      "job.yaml:8:19: error: unknown key 'head' in 'gpt_block'; did you mean 'heads'?\n"
+      "job.yaml:10:31: error: data.train.path: no such file: none.txt\n"
+      "job.yaml:10:47: error: data.train.part is [0.5, 0.2]: it must be [begin, end] with 0 <= begin < end <= 1\n"
+      "job.yaml:12:10: error: data.order: expected one of shuffled, sequential, found 'random'\n"
+      "job.yaml:13:20: error: pipeline.stages is 0: it must be at least 1\n"
+      "job.yaml:13:38: error: pipeline.micro_batches is 4, but a mini-batch has 3 samples (train.batch_size): each "
+      "micro-batch needs at least one\n"
+      "job.yaml:15:10: error: train.steps is -1: it must be at least 0\n"
+      "job.yaml:17:32: error: train.optimizer.lr: expected a number, found '.nan'\n"
+      "job.yaml:18:1: error: unknown key 'chekpoint'; did you mean 'checkpoint'?\n");
 }
 
 TEST_F(JobErrorsTest, SaysWhatThisVersionDoesNotHave) {
-  EXPECT_EQ(ErrorsOf(Job() + "  precision: bf16\n  threads: 4\nrestart: {max: 3}\nlog: {tensorboard: true}\n"),
-            "job.yaml:19:14: error: train.precision: this version does not have 'bf16': it has fp32\n"
-            "job.yaml:20:12: error: train.threads: this version does not have several threads in one worker (start more "
-            "workers): leave it out, or write 1\n"
-            "job.yaml:21:1: error: restart: this version does not restart a job by itself: submit it again with "
-            "--resume\n"
-            "job.yaml:22:20: error: log.tensorboard: this version does not have TensorBoard files (metrics.jsonl has "
-            "every figure): leave it out, or write false\n");
-  EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, schedule: zb-h1, replicas: [2, 1], lanes: 2, chunks: 2, order: "
-                                          "reverse, recompute: boundary")),
-            "job.yaml:15:33: error: pipeline.schedule: this version does not have 'zb-h1': it has gpipe, 1f1b, auto\n"
-            "job.yaml:15:50: error: pipeline.replicas: this version does not have replicas (each stage runs on one "
-            "worker): leave it out, or write 1\n"
-            "job.yaml:15:65: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n"
-            "job.yaml:15:76: error: pipeline.chunks: this version does not have chunks (each rank runs one stage): leave "
-            "it out, or write 1\n"
-            "job.yaml:15:86: error: pipeline.order: this version does not have other orders of micro-batches: leave it "
-            "out, or write ascending\n"
-            "job.yaml:15:106: error: pipeline.recompute: this version does not have recomputation: leave it out, or write "
-            "none\n");
+  EXPECT_EQ(
+      ErrorsOf(Job() + "  precision: bf16\n  threads: 4\nrestart: {max: 3}\nlog: {tensorboard: true}\n"),
+      "job.yaml:19:14: error: train.precision: this version does not have 'bf16': it has fp32\n"
+      "job.yaml:20:12: error: train.threads: this version does not have several threads in one worker (start more "
+      "workers): leave it out, or write 1\n"
+      "job.yaml:21:1: error: restart: this version does not restart a job by itself: submit it again with "
+      "--resume\n"
+      "job.yaml:22:20: error: log.tensorboard: this version does not have TensorBoard files (metrics.jsonl has "
+      "every figure): leave it out, or write false\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("stages: 2",
+                       "stages: 2, schedule: zb-h1, replicas: [2, 1], lanes: 2, chunks: 2, order: "
+                       "reverse, recompute: boundary")),
+      "job.yaml:15:33: error: pipeline.schedule: this version does not have 'zb-h1': it has gpipe, 1f1b, auto\n"
+      "job.yaml:15:50: error: pipeline.replicas: this version does not have replicas (each stage runs on one "
+      "worker): leave it out, or write 1\n"
+      "job.yaml:15:65: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n"
+      "job.yaml:15:76: error: pipeline.chunks: this version does not have chunks (each rank runs one stage): leave "
+      "it out, or write 1\n"
+      "job.yaml:15:86: error: pipeline.order: this version does not have other orders of micro-batches: leave it "
+      "out, or write ascending\n"
+      "job.yaml:15:106: error: pipeline.recompute: this version does not have recomputation: leave it out, or write "
+      "none\n");
   EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, lanes: 1, chunks: 1, order: ascending, recompute: none")), "OK");
-  EXPECT_EQ(ErrorsOf(JobWith("format: text", "format: megatron")),
-            "job.yaml:13:19: error: data.train.format: this version does not have 'megatron': it has text, tokens, csv\n");
-  EXPECT_EQ(ErrorsOf(JobWith("  loss: cross_entropy\n", "  loss: cross_entropy\n  hf: gpt2\n")),
-            "job.yaml:6:3: error: model.hf: this version does not read Hugging Face models: write the list of layers\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("format: text", "format: megatron")),
+      "job.yaml:13:19: error: data.train.format: this version does not have 'megatron': it has text, tokens, csv\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("  loss: cross_entropy\n", "  loss: cross_entropy\n  hf: gpt2\n")),
+      "job.yaml:6:3: error: model.hf: this version does not read Hugging Face models: write the list of layers\n");
 }
 
 TEST_F(JobErrorsTest, ReportsFaultyLayersWithTheirKind) {
@@ -113,10 +121,12 @@ TEST_F(JobErrorsTest, ReportsFaultyLayersWithTheirKind) {
   EXPECT_EQ(layer("linear"), "job.yaml:10:7: error: missing key 'out' in 'linear'\n");
   EXPECT_EQ(layer("linear: {out: five}"), "job.yaml:10:21: error: linear.out: expected a whole number, found 'five'\n");
   EXPECT_EQ(layer("linear: 5"), "job.yaml:10:15: error: linear: expected a mapping (key: value), found '5'\n");
-  EXPECT_EQ(layer("{relu: {}, name: x}"),
-            "job.yaml:10:18: error: 'name' stands beside the layer 'relu': an item is one layer, and its keys stand inside "
-            "it: relu: {name: ...}\n");
-  EXPECT_EQ(layer("repeat: 0\n      block: [relu]"), "job.yaml:10:15: error: repeat is 0: it must be between 1 and 10000\n");
+  EXPECT_EQ(
+      layer("{relu: {}, name: x}"),
+      "job.yaml:10:18: error: 'name' stands beside the layer 'relu': an item is one layer, and its keys stand inside "
+      "it: relu: {name: ...}\n");
+  EXPECT_EQ(layer("repeat: 0\n      block: [relu]"),
+            "job.yaml:10:15: error: repeat is 0: it must be between 1 and 10000\n");
   EXPECT_EQ(layer("repeat: 2"), "job.yaml:10:7: error: missing key 'block' in 'repeat'\n");
   EXPECT_EQ(layer("repeat: 2\n      block: []"), "job.yaml:11:14: error: 'block' is an empty list\n");
   EXPECT_EQ(layer("repeat: 10000\n      block: [relu, relu]"),
@@ -129,14 +139,16 @@ TEST_F(JobErrorsTest, ReportsFaultyLayersWithTheirKind) {
 TEST_F(JobErrorsTest, ReportsShapesThatDoNotFitAtTheLayersLine) {
   EXPECT_EQ(ErrorsOf(JobWith("heads: 2", "heads: 3")),
             "job.yaml:9:16: error: layer 'gpt_block_1' (gpt_block): heads is 3, which does not divide the width 8\n");
-  EXPECT_EQ(ErrorsOf(JobWith("layer_norm", "position_embedding: {context: 8}")),
-            "job.yaml:10:7: error: layer 'position_embedding_3' (position_embedding): context is 8, but a sequence has 16 "
-            "positions: context must be at least data.seq_len\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("layer_norm", "position_embedding: {context: 8}")),
+      "job.yaml:10:7: error: layer 'position_embedding_3' (position_embedding): context is 8, but a sequence has 16 "
+      "positions: context must be at least data.seq_len\n");
   EXPECT_EQ(ErrorsOf(JobWith("- layer_norm\n", "- dropout: {p: 1.5}\n")),
             "job.yaml:10:7: error: layer 'dropout_3' (dropout): p is 1.5: it must be at least 0 and below 1\n");
-  EXPECT_EQ(ErrorsOf(JobWith("layer_norm", "flatten")),
-            "job.yaml:11:7: error: layer 'head': cross_entropy of tokens [16] needs the form [16, vocabulary] from the last "
-            "layer, but its output is [256]\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("layer_norm", "flatten")),
+      "job.yaml:11:7: error: layer 'head': cross_entropy of tokens [16] needs the form [16, vocabulary] from the last "
+      "layer, but its output is [256]\n");
   EXPECT_EQ(ErrorsOf(JobWith("name: head", "name: layer_norm_3")),
             "job.yaml:11:7: error: two layers have the name 'layer_norm_3'\n"
             "job.yaml:11:7: error: layer 'layer_norm_3': another layer already has a parameter 'layer_norm_3.weight'\n"
@@ -144,27 +156,33 @@ TEST_F(JobErrorsTest, ReportsShapesThatDoNotFitAtTheLayersLine) {
 }
 
 TEST_F(JobErrorsTest, ReportsAVocabularyTooSmallForBytes) {
-  EXPECT_EQ(ErrorsOf(JobWith("256", "128")),
-            "job.yaml:7:7: error: layer 'embedding_0' (embedding): a vocabulary of 128 is too small: text is bytes, which "
-            "need 256\n"
-            "job.yaml:11:7: error: layer 'head' (linear): a vocabulary of 128 is too small: text is bytes, which need 256\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("256", "128")),
+      "job.yaml:7:7: error: layer 'embedding_0' (embedding): a vocabulary of 128 is too small: text is bytes, which "
+      "need 256\n"
+      "job.yaml:11:7: error: layer 'head' (linear): a vocabulary of 128 is too small: text is bytes, which need 256\n");
 }
 
 TEST_F(JobErrorsTest, ReportsPipelinesThatDoNotFitTheModel) {
   const auto pipeline = [&](const std::string& keys) {
     return ErrorsOf(JobWith("{stages: 2, micro_batches: 4}", "{micro_batches: 4, " + keys + "}"));
   };
-  EXPECT_EQ(pipeline("stages: 6"),
-            "job.yaml:15:38: error: pipeline.stages is 6, but the model has only 5 layers: a stage needs at least one\n");
+  EXPECT_EQ(
+      pipeline("stages: 6"),
+      "job.yaml:15:38: error: pipeline.stages is 6, but the model has only 5 layers: a stage needs at least one\n");
   EXPECT_EQ(pipeline("stages: 2, split: [1, 2, 2]"),
             "job.yaml:15:48: error: pipeline.split has 3 entries for 2 stages\n");
-  EXPECT_EQ(pipeline("split: [1, 2]"), "job.yaml:15:37: error: pipeline.split adds up to 3 layers, but the model has 5\n");
-  EXPECT_EQ(pipeline("split: [5, 0]"), "job.yaml:15:41: error: pipeline.split[1] is 0: it must be between 1 and "
-                                       "4294967295\n");
-  EXPECT_EQ(pipeline("split: even"), "job.yaml:15:37: error: pipeline.split: expected one of auto, uniform, "
-                                     "min-variance, found 'even'\n");
-  EXPECT_EQ(pipeline("schedule: 1f1"), "job.yaml:15:40: error: pipeline.schedule: expected one of gpipe, 1f1b, auto, found "
-                                       "'1f1'; did you mean '1f1b'?\n");
+  EXPECT_EQ(pipeline("split: [1, 2]"),
+            "job.yaml:15:37: error: pipeline.split adds up to 3 layers, but the model has 5\n");
+  EXPECT_EQ(pipeline("split: [5, 0]"),
+            "job.yaml:15:41: error: pipeline.split[1] is 0: it must be between 1 and "
+            "4294967295\n");
+  EXPECT_EQ(pipeline("split: even"),
+            "job.yaml:15:37: error: pipeline.split: expected one of auto, uniform, "
+            "min-variance, found 'even'\n");
+  EXPECT_EQ(pipeline("schedule: 1f1"),
+            "job.yaml:15:40: error: pipeline.schedule: expected one of gpipe, 1f1b, auto, found "
+            "'1f1'; did you mean '1f1b'?\n");
 }
 
 TEST_F(JobErrorsTest, ReportsPlansThatCannotBeRead) {
@@ -229,11 +247,12 @@ train: {steps: 1, batch_size: 2}
   EXPECT_EQ(ErrorsOf(job), "OK");
   EXPECT_EQ(with("target: label", "target: lable"),
             "job.yaml:8:55: error: data.train.target: no column 'lable' in points.csv; did you mean 'label'?\n");
-  EXPECT_EQ(with("[4]", "[1, 2, 3]"),
-            "job.yaml:7:13: error: layer 'linear_0': cross_entropy needs the form [classes] from the last layer, but its "
-            "output is [1, 2, 2]\n"
-            "job.yaml:8:35: error: data.train.path: the file has 4 columns beside its target, but model.input, [1, 2, 3], "
-            "needs 6: points.csv\n");
+  EXPECT_EQ(
+      with("[4]", "[1, 2, 3]"),
+      "job.yaml:7:13: error: layer 'linear_0': cross_entropy needs the form [classes] from the last layer, but its "
+      "output is [1, 2, 2]\n"
+      "job.yaml:8:35: error: data.train.path: the file has 4 columns beside its target, but model.input, [1, 2, 3], "
+      "needs 6: points.csv\n");
   EXPECT_EQ(with(", target: label", ""), "job.yaml:8:8: error: missing key 'target' in 'data.train'\n");
   EXPECT_EQ(with("  input: {features: [4]}\n", ""), "job.yaml:4:1: error: missing key 'input' in 'model'\n");
   EXPECT_EQ(with("features", "feature"),
@@ -242,11 +261,13 @@ train: {steps: 1, batch_size: 2}
   EXPECT_EQ(with("target: label", "target: label, scale: 0"),
             "job.yaml:8:69: error: data.train.scale is 0: it must be a number other than 0\n");
   EXPECT_EQ(with("label}}", "label}, seq_len: 4}"), "job.yaml:8:63: error: data.seq_len: csv data have no sequences\n");
-  EXPECT_EQ(with("loss: cross_entropy", "loss: mse"),
-            "job.yaml:7:13: error: layer 'linear_0': mse compares with one target column, so the last layer must give [1], "
-            "but its output is [2]\n");
+  EXPECT_EQ(
+      with("loss: cross_entropy", "loss: mse"),
+      "job.yaml:7:13: error: layer 'linear_0': mse compares with one target column, so the last layer must give [1], "
+      "but its output is [2]\n");
   Write("points.csv", "a,b,c,d,label\n");
-  EXPECT_EQ(ErrorsOf(job), "job.yaml:8:35: error: data.train.path: no row of the file's 0 is in its part: points.csv\n");
+  EXPECT_EQ(ErrorsOf(job),
+            "job.yaml:8:35: error: data.train.path: no row of the file's 0 is in its part: points.csv\n");
   EXPECT_EQ(ErrorsOf(JobWith("  loss: cross_entropy\n", "  loss: cross_entropy\n  input: {features: [4]}\n")),
             "job.yaml:6:3: error: model.input: the input of text and tokens follows from data.seq_len: leave it out\n");
 }
@@ -270,13 +291,15 @@ TEST_F(JobErrorsTest, ReportsTrainingThatMakesNoSense) {
   EXPECT_EQ(train("lr_schedule: {name: cosine, warmup_steps: 11, min_lr: 1}"),
             "job.yaml:19:45: error: train.lr_schedule.warmup_steps is 11, but the job has only 10 steps\n"
             "job.yaml:19:57: error: train.lr_schedule.min_lr is 1, above the learning rate 0.001\n");
-  EXPECT_EQ(train("lr_schedule: {name: constant, min_lr: 1e-4}"),
-            "job.yaml:19:41: error: train.lr_schedule.min_lr has no effect on a constant learning rate: leave it out\n");
+  EXPECT_EQ(
+      train("lr_schedule: {name: constant, min_lr: 1e-4}"),
+      "job.yaml:19:41: error: train.lr_schedule.min_lr has no effect on a constant learning rate: leave it out\n");
 }
 
 TEST_F(JobErrorsTest, ReportsTheOtherSections) {
-  EXPECT_EQ(ErrorsOf(Job() + "eval: {every: 5}\n"), "job.yaml:19:1: error: eval has nothing to do: give data.eval, or a "
-                                                    "sample\n");
+  EXPECT_EQ(ErrorsOf(Job() + "eval: {every: 5}\n"),
+            "job.yaml:19:1: error: eval has nothing to do: give data.eval, or a "
+            "sample\n");
   EXPECT_EQ(ErrorsOf(Job() + "eval: {batches: 0, sample: {prompt: '', tokens: 0, temperature: -1}}\n"),
             "job.yaml:19:17: error: eval.batches is 0: it must be at least 1\n"
             "job.yaml:19:37: error: eval.sample.prompt is empty: the model needs at least one byte to go on from\n"
@@ -286,10 +309,11 @@ TEST_F(JobErrorsTest, ReportsTheOtherSections) {
             "job.yaml:19:20: error: checkpoint.keep is 1: it must be at least 2, so that one is whole while another is "
             "written\n"
             "job.yaml:20:14: error: log.every is 0: it must be at least 1\n");
-  EXPECT_EQ(ErrorsOf(JobWith("  seq_len: 16\n", "  seq_len: 16\n  eval: {format: csv, path: points.csv, target: label}\n")),
-            "job.yaml:15:18: error: data.eval.format does not fit data.train.format: both must be csv, or neither\n"
-            "job.yaml:15:29: error: data.eval.path: the file has 4 columns beside its target, but model.input, [16], needs "
-            "16: points.csv\n");
+  EXPECT_EQ(
+      ErrorsOf(JobWith("  seq_len: 16\n", "  seq_len: 16\n  eval: {format: csv, path: points.csv, target: label}\n")),
+      "job.yaml:15:18: error: data.eval.format does not fit data.train.format: both must be csv, or neither\n"
+      "job.yaml:15:29: error: data.eval.path: the file has 4 columns beside its target, but model.input, [16], needs "
+      "16: points.csv\n");
 }
 
 }  // namespace

@@ -161,9 +161,10 @@ TEST_F(JobFileTest, NamesTheOverrideThatIsWrong) {
             "--set train.steps: error: train.steps: expected a whole number, found 'ten'\n");
   EXPECT_EQ(ErrorsOf(Job(), {"train.stesp=10"}),
             "--set train.stesp: error: unknown key 'stesp' in 'train'; did you mean 'steps'?\n");
-  EXPECT_EQ(ErrorsOf(Job(), {"train.batch_size=2"}),
-            "job.yaml:15:38: error: pipeline.micro_batches is 4, but a mini-batch has 2 samples (train.batch_size): each "
-            "micro-batch needs at least one\n");
+  EXPECT_EQ(
+      ErrorsOf(Job(), {"train.batch_size=2"}),
+      "job.yaml:15:38: error: pipeline.micro_batches is 4, but a mini-batch has 2 samples (train.batch_size): each "
+      "micro-batch needs at least one\n");
   EXPECT_EQ(ErrorsOf(Job(), {"train.steps"}), "--set train.steps: error: expected key=value, such as train.steps=10\n");
   EXPECT_EQ(ErrorsOf(Job(), {"=3"}), "--set =3: error: expected key=value, such as train.steps=10\n");
   EXPECT_EQ(ErrorsOf(Job(), {"name.first=x"}), "--set name.first: error: 'name' is 'tiny': it has no key 'first'\n");
@@ -190,7 +191,8 @@ TEST_F(JobFileTest, WritesEveryKindOfLayerSoThatItReadsBack) {
     - llama_block: {heads: 2, kv_heads: 1}
     - gpt_block: {heads: 2, dropout: 0.1, eps: 1e-6}
     - residual:
-        block: [{rms_norm: {eps: 1e-6}}, gelu, {gelu: {exact: true}}, silu, {residual: {block: [tanh, {dropout: {p: 0.5}}]}}]
+        block: [{rms_norm: {eps: 1e-6}}, gelu, {gelu: {exact: true}}, silu,
+                {residual: {block: [tanh, {dropout: {p: 0.5}}]}}]
     - delay: {forward: 1ms}
 )"));
   ExpectRoundTrip(R"(version: 1
@@ -217,8 +219,9 @@ train: {steps: 3, batch_size: 2}
 }
 
 TEST_F(JobFileTest, CarriesAPlanInsideTheResolvedJob) {
-  Write("plan.yaml", "version: 1\nkind: plan\nmicro_batches: 2\nschedule: gpipe\nstages:\n"
-                     "  - {layers: 2, rank: 0}\n  - {layers: 3, rank: 1}\n");
+  Write("plan.yaml",
+        "version: 1\nkind: plan\nmicro_batches: 2\nschedule: gpipe\nstages:\n"
+        "  - {layers: 2, rank: 0}\n  - {layers: 3, rank: 1}\n");
   const std::string job = JobWith("pipeline: {stages: 2, micro_batches: 4}", "pipeline: {plan: plan.yaml}");
   const absl::StatusOr<v1::JobSpec> spec = Read(job);
   ASSERT_TRUE(spec.ok()) << spec.status();
