@@ -333,8 +333,8 @@ TEST(RenderTest, TheTableSaysWhatEachStageHolds) {
   EXPECT_EQ(RenderPlanText(spec, plan, {{uint64_t{4} << 30, 100}, {"localhost/cpu.0"}}),
             "delays: 4 layers, 0 parameters, fp32, sgd; 2 stages, 32 micro-batches of 1 sample, schedule gpipe\n"
             "STAGE  LAYERS           PARAMS  STATE   ACTIV.     PEAK     LIMIT  FIT  TIME/MB  WORKER\n"
-            "0      delay_0 delay_1       0    0 B      0 B      0 B  4.00 GiB  yes    60 ms  localhost/cpu.0\n"
-            "1      delay_2 delay_3       0    0 B  1.2 KiB  1.2 KiB     100 B  NO     60 ms  (rank 1)\n"
+            "0      delay_0 delay_1       0    0 B  2.0 KiB  2.0 KiB  4.00 GiB  yes    60 ms  localhost/cpu.0\n"
+            "1      delay_2 delay_3       0    0 B  4.0 KiB  4.0 KiB     100 B  NO     60 ms  (rank 1)\n"
             "Bubble 3.0 %   Step ~1.98 s, 16 samples/s, 100 steps in 3 min 18 s\n"
             "Times are estimated from FLOPs and bytes\n");
 }
