@@ -11,6 +11,7 @@ race detector and under the address and undefined-behaviour sanitizers.
 import argparse
 import os
 import pathlib
+import signal
 import sys
 import time
 import traceback
@@ -115,6 +116,8 @@ def main() -> int:
                         help="only tests whose Bazel label, file or check has this in its name")
     arguments = parser.parse_args()
     run = Run(arguments.quick, arguments.filter)
+    # Ended from outside, it still says what it found.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_all(run)
     except KeyboardInterrupt:
