@@ -56,6 +56,7 @@ class JobCheck {
   void Dataset(const std::string& path, const v1::Dataset& dataset);
   void ExplicitSplit();
   void Vocabulary(const ModelInfo& info);
+  void BatchNorms(const ModelInfo& info);
 
   bool tokens() const { return spec_.data().train().format() != v1::Dataset::FORMAT_CSV; }
 
@@ -243,6 +244,23 @@ void JobCheck::Vocabulary(const ModelInfo& info) {
   }
 }
 
+// The smallest micro-batch must have two values a channel: one has no variance.
+void JobCheck::BatchNorms(const ModelInfo& info) {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  const uint32_t micro_batches = pipeline.has_plan() ? pipeline.plan().micro_batches() : pipeline.micro_batches();
+  if (micro_batches < 1 || spec_.train().batch_size() / micro_batches != 1) return;
+  for (size_t i = 0; i < info.layers.size(); ++i) {
+    const v1::Layer& layer = spec_.model().layers(static_cast<int>(i));
+    const TensorType& input = info.layers[i].input;
+    if (!layer.has_batch_norm() || input.shape.empty() || input.Elements() != input.shape[0]) continue;
+    diagnostics_->Error(
+        layer.at(),
+        absl::StrCat("layer '", layer.name(), "' (batch_norm): a micro-batch of 1 sample has one value ",
+                     "a channel, which has no variance: use fewer micro_batches"),
+        static_cast<int>(KindName(layer).size()));
+  }
+}
+
 ModelInfo JobCheck::Model(const std::set<std::string>& faulty_layers) {
   // Without these the shapes would be guesses, and every error about them a second one.
   for (const char* path : {"model.input", "data.seq_len", "data.train.format"}) {
@@ -254,6 +272,7 @@ ModelInfo JobCheck::Model(const std::set<std::string>& faulty_layers) {
   if (no_loss) reported.insert(spec_.model().layers(spec_.model().layers_size() - 1).name());
   const ModelInfo info = InferModel(spec_.model(), diagnostics_, reported);
   Vocabulary(info);
+  BatchNorms(info);
   if (!tokens() || spec_.model().input().dtype() == v1::DTYPE_INT64) return info;
   Error("model.input", "must be tokens: the data are");
   return info;

@@ -272,6 +272,26 @@ train: {steps: 1, batch_size: 2}
             "job.yaml:6:3: error: model.input: the input of text and tokens follows from data.seq_len: leave it out\n");
 }
 
+// One value has no variance: the moving average would become NaN.
+TEST_F(JobErrorsTest, ReportsBatchNormsOfASingleValue) {
+  const std::string job = R"(version: 1
+kind: job
+name: csv
+model:
+  loss: cross_entropy
+  input: {features: [4]}
+  layers: [batch_norm, {linear: {out: 2}}]
+data: {train: {format: csv, path: points.csv, target: label}}
+pipeline: {micro_batches: 2}
+train: {steps: 1, batch_size: 3}
+)";
+  EXPECT_EQ(
+      ErrorsOf(job),
+      "job.yaml:7:12: error: layer 'batch_norm_0' (batch_norm): a micro-batch of 1 sample has one value a channel, "
+      "which has no variance: use fewer micro_batches\n");
+  EXPECT_EQ(ErrorsOf(job, {"train.batch_size=4"}), "OK");
+}
+
 TEST_F(JobErrorsTest, ReportsTrainingThatMakesNoSense) {
   const auto train = [&](const std::string& line) { return ErrorsOf(Job() + "  " + line + "\n"); };
   EXPECT_EQ(ErrorsOf(JobWith("batch_size: 8", "batch_size: 0")),
