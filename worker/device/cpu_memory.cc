@@ -35,6 +35,7 @@ class CountingAllocator final : public c10::Allocator {
   void set_limit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
   uint64_t allocated() const { return allocated_.load(std::memory_order_relaxed); }
+  void reset_peak() { peak_.store(allocated(), std::memory_order_relaxed); }
   uint64_t peak() const { return peak_.load(std::memory_order_relaxed); }
 
   // Never destroyed: tensors in static storage may be freed after it.
@@ -72,6 +73,7 @@ class CpuMemory final : public DeviceMemory {
   uint64_t AllocatedBytes() const override { return CountingAllocator::Get()->allocated(); }
   uint64_t PeakBytes() const override { return CountingAllocator::Get()->peak(); }
   uint64_t LimitBytes() const override { return CountingAllocator::Get()->limit(); }
+  void ResetPeak() override { CountingAllocator::Get()->reset_peak(); }
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ class CudaMemory final : public DeviceMemory {
   uint64_t AllocatedBytes() const override { return Allocated().current; }
   uint64_t PeakBytes() const override { return Allocated().peak; }
   uint64_t LimitBytes() const override { return limit_bytes_; }
+  void ResetPeak() override { c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(index_); }
 
  private:
   c10::CachingAllocator::Stat Allocated() const {

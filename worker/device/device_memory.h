@@ -13,8 +13,10 @@ class DeviceMemory {
  public:
   virtual ~DeviceMemory() = default;
   virtual uint64_t AllocatedBytes() const = 0;  // by tensors, now
-  virtual uint64_t PeakBytes() const = 0;       // since the start
+  virtual uint64_t PeakBytes() const = 0;       // since ResetPeak
   virtual uint64_t LimitBytes() const = 0;      // 0: none
+  // The peak starts again from what is allocated now.
+  virtual void ResetPeak() = 0;
 };
 
 // Makes every CPU tensor of this process come from an allocator that counts, aligns to limits::kTensorAlignment and

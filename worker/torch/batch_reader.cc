@@ -40,10 +40,9 @@ absl::Status BatchReader::BeginPass(const Pass& pass) {
       return absl::OkStatus();
     case v1::PASS_EVAL: {
       if (eval_ == nullptr) return absl::FailedPreconditionError("the job has no evaluation data (data.eval)");
-      const int64_t batches = EvalBatches(batch_size_, eval_->samples());
-      if (pass.step >= static_cast<uint64_t>(batches)) {
+      if (pass.step >= static_cast<uint64_t>(eval_batches())) {
         return absl::InvalidArgumentError(
-            absl::StrCat("no evaluation batch ", pass.step, ": the data has ", batches, ", counted from 0"));
+            absl::StrCat("no evaluation batch ", pass.step, ": the data has ", eval_batches(), ", counted from 0"));
       }
       source_ = eval_.get();
       samples_ = EvalBatch(pass.step, batch_size_, source_->samples());

@@ -21,6 +21,9 @@ class BatchReader {
   // Errors:  as DataSource::Open.
   static absl::StatusOr<BatchReader> Open(const v1::JobSpec& spec, int64_t micro_batches, int64_t classes);
 
+  // Mini-batches of evaluation data; 0 without any.
+  int64_t eval_batches() const { return eval_ == nullptr ? 0 : EvalBatches(batch_size_, eval_->samples()); }
+
   // Chooses the pass's samples. Generation has its tokens in the pass.
   // Errors: FailedPrecondition: evaluation without evaluation data. InvalidArgument: no such evaluation batch.
   absl::Status BeginPass(const Pass& pass);

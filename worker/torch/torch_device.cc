@@ -30,6 +30,7 @@ class TorchDevice final : public Device {
   std::string NumericFingerprint() const override { return fingerprint_; }
 
   absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const v1::LoadRequest& request) override {
+    memory_->ResetPeak();  // an earlier job's is of no interest
     PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<TorchRank> rank,
                               TorchRank::Load(request, at::Device(name_), memory_.get(), Clock::Real()));
     return rank;
