@@ -242,8 +242,10 @@ class Bench {
 
   void SendMany(const std::vector<TensorView>& tensors, uint64_t first_pass, uint64_t count) {
     for (uint64_t i = 0; i < count; ++i) {
-      CHECK(sender_->AwaitQueued(kQueued, Clock::Real()->Monotonic() + kPatience).ok());
-      CHECK(sender_->Send(Key(first_pass + i, 1), tensors[i % tensors.size()]).ok());
+      const absl::Status room = sender_->AwaitQueued(kQueued, Clock::Real()->Monotonic() + kPatience);
+      CHECK(room.ok()) << room;
+      const absl::Status sent = sender_->Send(Key(first_pass + i, 1), tensors[i % tensors.size()]);
+      CHECK(sent.ok()) << sent;
     }
   }
 
