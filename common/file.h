@@ -1,6 +1,7 @@
 // Files and folders, with every error as a Status that names the path and the system's reason:
 // NotFound where nothing is there, ResourceExhausted on a full disk (or a limit), AlreadyExists where an exclusive
-// creation met something, Unavailable for any other I/O error. Functions are thread-safe; objects are thread-compatible.
+// creation met something, Unavailable for any other I/O error. Functions are thread-safe; objects are
+// thread-compatible.
 #ifndef PENSTOCK_COMMON_FILE_H_
 #define PENSTOCK_COMMON_FILE_H_
 

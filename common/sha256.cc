@@ -18,9 +18,7 @@ Sha256::Sha256() : context_(std::make_unique<Context>()) {
 
 Sha256::~Sha256() = default;
 
-void Sha256::Update(const void* data, size_t bytes) {
-  CHECK_EQ(EVP_DigestUpdate(context_->evp, data, bytes), 1);
-}
+void Sha256::Update(const void* data, size_t bytes) { CHECK_EQ(EVP_DigestUpdate(context_->evp, data, bytes), 1); }
 
 std::string Sha256::HexDigest() {
   unsigned char digest[EVP_MAX_MD_SIZE];

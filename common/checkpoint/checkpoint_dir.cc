@@ -145,9 +145,7 @@ CheckpointEntry EntryOf(const std::string& path, uint64_t step) {
 
 }  // namespace
 
-std::string CheckpointPath(const std::string& dir, uint64_t step) {
-  return JoinPath(dir, absl::StrCat(kPrefix, step));
-}
+std::string CheckpointPath(const std::string& dir, uint64_t step) { return JoinPath(dir, absl::StrCat(kPrefix, step)); }
 
 std::string TemporaryCheckpointPath(const std::string& dir, uint64_t step, uint64_t plan_epoch) {
   return JoinPath(dir, absl::StrCat(kPrefix, step, kTemporaryMark, plan_epoch));
@@ -176,9 +174,8 @@ absl::StatusOr<std::vector<CheckpointEntry>> ListCheckpoints(const std::string& 
   for (const auto& [name, folder] : folders) {
     if (!folder.temporary) entries.push_back(EntryOf(JoinPath(dir, name), folder.step));
   }
-  std::sort(entries.begin(), entries.end(), [](const CheckpointEntry& a, const CheckpointEntry& b) {
-    return a.info.step() > b.info.step();
-  });
+  std::sort(entries.begin(), entries.end(),
+            [](const CheckpointEntry& a, const CheckpointEntry& b) { return a.info.step() > b.info.step(); });
   return entries;
 }
 
@@ -218,16 +215,24 @@ absl::StatusOr<FoundCheckpoint> NewestComplete(const std::string& dir) {
 }
 
 absl::StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir, int keep) {
+  const size_t kept = static_cast<size_t>(std::max(keep, kMinKeep));
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, ListCheckpoints(dir));
+  if (entries.size() <= kept) return std::vector<std::string>();
   std::vector<std::string> old;
-  int whole = 0;
+  absl::Status damage;
+  size_t whole = 0;
   for (const CheckpointEntry& entry : entries) {
-    if (whole >= std::max(keep, kMinKeep)) old.push_back(entry.info.path());
-    if (entry.status.ok()) ++whole;
+    if (whole == kept) {
+      old.push_back(entry.info.path());
+      continue;
+    }
+    absl::Status status = entry.status;
+    // Those before it were read when they were the newest.
+    if (status.ok() && whole == 0) status = VerifyCheckpoint(entry.info.path()).status();
+    if (status.ok()) ++whole;
+    if (damage.ok()) damage = status;
   }
-  if (old.empty()) return old;
-  const absl::StatusOr<Manifest> newest = VerifyCheckpoint(entries.front().info.path());
-  if (!newest.ok()) return absl::DataLossError(newest.status().message());
+  if (whole == 0) return absl::DataLossError(damage.message());
   for (const std::string& path : old) PENSTOCK_RETURN_IF_ERROR(RemoveCheckpoint(path));
   return old;
 }

@@ -27,14 +27,15 @@ std::string TemporaryCheckpointPath(const std::string& dir, uint64_t step, uint6
 //   4. the folder above is synced
 // An interruption before 3 leaves a temporary folder, after it a checkpoint; never half of one.
 // Returns: the checkpoint's path, hash and size.
-// Errors:  FailedPrecondition: a file is missing or has another size. InvalidArgument: `temporary` is not such a folder,
+// Errors:  FailedPrecondition: a file is missing or has another size. InvalidArgument: `temporary` is not such a
+// folder,
 //          or of another step than the manifest's. File errors: common/file.h.
 absl::StatusOr<v1::CheckpointInfo> CommitCheckpoint(const std::string& temporary, const Manifest& manifest);
 
 struct CheckpointEntry {
   v1::CheckpointInfo info;  // path and step; the rest from the manifest, where it could be read
   std::string job;
-  absl::Status status;      // the manifest is well formed and every file has its size; contents are not read
+  absl::Status status;  // the manifest is well formed and every file has its size; contents are not read
 };
 
 // The checkpoints of a folder, newest first. A folder that does not exist holds none.
@@ -53,12 +54,13 @@ struct FoundCheckpoint {
   std::vector<std::string> skipped;  // newer ones that are damaged: "PATH: what is wrong"
 };
 
-// The newest checkpoint whose every hash holds. Errors: NotFound: there is none; says what is wrong with those there are.
+// The newest checkpoint whose every hash holds. Errors: NotFound: there is none; says what is wrong with those there
+// are.
 absl::StatusOr<FoundCheckpoint> NewestComplete(const std::string& dir);
 
-// Removes all but the `keep` newest checkpoints (at least 2), once the newest was read again and found whole; damaged
-// ones do not count and go with those older than the last that is kept. Returns the paths removed.
-// Errors: DataLoss: the newest is damaged; nothing was removed.
+// Removes the checkpoints that are older than the `keep` newest whole ones (at least 2 are kept). The newest of them is
+// read again first, every byte; damaged ones do not count.
+// Returns: the paths removed. Errors: DataLoss: none is whole; nothing was removed.
 absl::StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir, int keep);
 
 // Removes temporary folders. Call when nothing is being written. Returns the paths removed.

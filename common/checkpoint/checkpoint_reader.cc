@@ -18,7 +18,8 @@ std::string TypeText(absl::string_view dtype, const std::vector<int64_t>& shape)
 std::vector<int64_t> ShapeOf(const v1::TensorHash& tensor) { return {tensor.shape().begin(), tensor.shape().end()}; }
 
 absl::Status WrongBytes(absl::string_view path, const std::string& tensor) {
-  return absl::DataLossError(absl::StrCat(path, ": tensor '", tensor, "' is not what was written: its SHA-256 differs"));
+  return absl::DataLossError(
+      absl::StrCat(path, ": tensor '", tensor, "' is not what was written: its SHA-256 differs"));
 }
 
 // A file of the checkpoint, with exactly the tensors that the manifest says it has.
@@ -63,8 +64,8 @@ absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& check
   return reader;
 }
 
-absl::Status CheckpointReader::Read(const std::string& name, absl::string_view dtype,
-                                    const std::vector<int64_t>& shape, void* out) const {
+absl::Status CheckpointReader::Read(const std::string& name, absl::string_view dtype, const std::vector<int64_t>& shape,
+                                    void* out) const {
   const auto found = where_.find(name);
   if (found == where_.end()) return absl::NotFoundError(absl::StrCat(path_, ": holds no tensor '", name, "'"));
   const v1::TensorHash& expected = *found->second.hash;

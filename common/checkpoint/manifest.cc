@@ -37,8 +37,8 @@ Json ProtoToJson(const Message& message) {
 }
 
 absl::Status ProtoFromJson(const Json& json, Message* message) {
-  const auto status = google::protobuf::util::JsonStringToMessage(
-      json.dump(-1, ' ', false, Json::error_handler_t::replace), message);
+  const auto status =
+      google::protobuf::util::JsonStringToMessage(json.dump(-1, ' ', false, Json::error_handler_t::replace), message);
   if (status.ok()) return absl::OkStatus();
   const auto reason = status.message();
   return absl::DataLossError(absl::string_view(reason.data(), reason.size()));
@@ -66,9 +66,8 @@ std::string WithDigestZeroed(absl::string_view text, size_t at) {
 }
 
 bool IsDigest(absl::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == 64 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 // Reads the members of an object, remembering the first that is missing or of another type.
@@ -206,8 +205,8 @@ absl::StatusOr<Manifest> ManifestFromJson(absl::string_view text) {
   const std::string digest = members.Text(kDigestKey);
   PENSTOCK_RETURN_IF_ERROR(members.status());
   if (format > kCheckpointFormat) {
-    return absl::FailedPreconditionError(absl::StrCat("is of format ", format, "; this version of Penstock reads up to ",
-                                                      kCheckpointFormat, ": use a newer one"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "is of format ", format, "; this version of Penstock reads up to ", kCheckpointFormat, ": use a newer one"));
   }
   const size_t at = text.find(digest);
   if (!IsDigest(digest) || at == absl::string_view::npos || Sha256Hex(WithDigestZeroed(text, at)) != digest) {

@@ -46,7 +46,8 @@ std::string HashOfTensors(std::vector<v1::TensorHash> tensors);
 // The file's text. Ends with a newline; the same manifest makes the same text.
 std::string ManifestToJson(Manifest manifest);
 
-// Errors: DataLoss: not well formed, a byte was changed, a tensor stands in two files, a file's name leads outside of the
+// Errors: DataLoss: not well formed, a byte was changed, a tensor stands in two files, a file's name leads outside of
+// the
 //         folder, or `sha256` is not the hash of the tensors. FailedPrecondition: a format of a newer version.
 absl::StatusOr<Manifest> ManifestFromJson(absl::string_view text);
 

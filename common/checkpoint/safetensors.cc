@@ -191,8 +191,8 @@ absl::StatusOr<std::string> SafetensorsFile::Read(const std::string& name, void*
   if (found == tensors_.end()) return NoSuchTensor(file_.path(), name);
   const StoredTensor& tensor = found->second;
   if (tensor.bytes != bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(file_.path(), ": tensor '", name, "' has ", tensor.bytes,
-                                                   " bytes, not ", bytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file_.path(), ": tensor '", name, "' has ", tensor.bytes, " bytes, not ", bytes));
   }
   // Piece by piece, so that hashing finds each piece in the cache.
   Sha256 sha;

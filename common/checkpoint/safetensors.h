@@ -46,7 +46,8 @@ struct WrittenSafetensors {
 // Writes a file and returns when it is on disk. It appears at `path` whole or not at all, in place of what was there;
 // the same tensors, in any order, make the same bytes.
 // Args:    metadata: texts kept in the header ("__metadata__").
-// Errors:  InvalidArgument: a name twice, empty or "__metadata__"; otherwise as TensorBytes. File errors: common/file.h.
+// Errors:  InvalidArgument: a name twice, empty or "__metadata__"; otherwise as TensorBytes. File errors:
+// common/file.h.
 absl::StatusOr<WrittenSafetensors> WriteSafetensors(const std::string& path, std::vector<TensorToWrite> tensors,
                                                     const std::map<std::string, std::string>& metadata = {});
 

@@ -38,8 +38,8 @@ absl::StatusOr<std::vector<SizedTensor>> Layout(std::vector<TensorToWrite> tenso
   std::set<std::string> names;
   for (TensorToWrite& tensor : tensors) {
     if (tensor.name.empty() || tensor.name == "__metadata__" || !names.insert(tensor.name).second) {
-      return absl::InvalidArgumentError(absl::StrCat("a tensor cannot be stored under the name '", tensor.name,
-                                                     "': it is taken, reserved or empty"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("a tensor cannot be stored under the name '", tensor.name, "': it is taken, reserved or empty"));
     }
     const absl::StatusOr<uint64_t> bytes = TensorBytes(tensor.dtype, tensor.shape);
     if (!bytes.ok()) return Annotate(bytes.status(), tensor.name);
@@ -55,9 +55,8 @@ std::string HeaderOf(const std::vector<SizedTensor>& tensors, const std::map<std
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const SizedTensor& sized : tensors) {
-    header[sized.tensor.name] = {{"dtype", sized.tensor.dtype},
-                                 {"shape", sized.tensor.shape},
-                                 {"data_offsets", {offset, offset + sized.bytes}}};
+    header[sized.tensor.name] = {
+        {"dtype", sized.tensor.dtype}, {"shape", sized.tensor.shape}, {"data_offsets", {offset, offset + sized.bytes}}};
     offset += sized.bytes;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

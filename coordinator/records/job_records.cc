@@ -44,8 +44,8 @@ std::string Printable(absl::string_view text) {
 // Calls add(line) for each line of the entry, with its time in front.
 template <typename Add>
 void ForEachLine(const v1::LogLine& entry, const Add& add) {
-  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromUnixMillis(entry.unix_ms()),
-                                            absl::UTCTimeZone());
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromUnixMillis(entry.unix_ms()), absl::UTCTimeZone());
   absl::string_view text = entry.text();
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
   for (const absl::string_view line : absl::StrSplit(text, '\n')) add(time, Printable(line));
@@ -135,8 +135,8 @@ absl::Status JobRecords::AppendLog(const std::string& job, const std::vector<v1:
 absl::StatusOr<v1::LogChunk> JobRecords::ReadLog(const std::string& job, std::optional<uint32_t> rank,
                                                  uint64_t from) const {
   PENSTOCK_RETURN_IF_ERROR(CheckJob(job));
-  PENSTOCK_ASSIGN_OR_RETURN(LogPiece piece, ReadLogPiece(LogPath(job, rank.has_value() ? RankLog(*rank) : kAllLog),
-                                                         from, kReadBytes));
+  PENSTOCK_ASSIGN_OR_RETURN(LogPiece piece,
+                            ReadLogPiece(LogPath(job, rank.has_value() ? RankLog(*rank) : kAllLog), from, kReadBytes));
   v1::LogChunk chunk;
   for (std::string& line : piece.lines) chunk.add_lines(std::move(line));
   chunk.set_next(piece.next);

@@ -25,8 +25,8 @@ struct StepMetrics {
   double step_seconds = 0;
   double tokens_per_second = 0;
   double bubble = 0;
-  std::string sha256;                       // log.hash only
-  std::optional<v1::EvalResult> eval;       // set: the line is {"step", "eval_loss", "eval_accuracy"} alone
+  std::string sha256;                  // log.hash only
+  std::optional<v1::EvalResult> eval;  // set: the line is {"step", "eval_loss", "eval_accuracy"} alone
 };
 
 class JobRecords {

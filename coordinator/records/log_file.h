@@ -1,5 +1,5 @@
-// One log that grows, is rotated, and is read by position while it grows. Functions are thread-safe: writers of one log,
-// even in two processes, take turns by a lock on the file.
+// One log that grows, is rotated, and is read by position while it grows. Functions are thread-safe: writers of one
+// log, even in two processes, take turns by a lock on the file.
 #ifndef PENSTOCK_COORDINATOR_RECORDS_LOG_FILE_H_
 #define PENSTOCK_COORDINATOR_RECORDS_LOG_FILE_H_
 

@@ -11,15 +11,21 @@ namespace penstock {
 namespace {
 
 constexpr char kStyle[] = R"(
-:root{color-scheme:light dark;--text:#1b1f24;--back:#fff;--soft:#5b6470;--line:#d9dee4;--good:#1a7f37;--busy:#0b5cad;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--text:#e4e8ed;--back:#14171b;--soft:#98a2ae;--line:#333a42;--good:#5cc47a;--busy:#79b4f0;--bad:#ff8a80}}
-body{font:15px/1.45 system-ui,sans-serif;color:var(--text);background:var(--back);max-width:72rem;margin:0 auto;padding:1rem}
+:root{color-scheme:light dark;--text:#1b1f24;--back:#fff;--soft:#5b6470;--line:#d9dee4;
+--good:#1a7f37;--busy:#0b5cad;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--text:#e4e8ed;--back:#14171b;--soft:#98a2ae;--line:#333a42;
+--good:#5cc47a;--busy:#79b4f0;--bad:#ff8a80}}
+body{font:15px/1.45 system-ui,sans-serif;color:var(--text);background:var(--back);
+max-width:72rem;margin:0 auto;padding:1rem}
 h1{font-size:1.35rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
-p{margin:.3rem 0}.soft{color:var(--soft)}.good{color:var(--good)}.busy{color:var(--busy)}.bad{color:var(--bad)}b{font-weight:600}
+p{margin:.3rem 0;overflow-wrap:anywhere}b{font-weight:600}a{color:inherit}
+.soft{color:var(--soft)}.good{color:var(--good)}.busy{color:var(--busy)}.bad{color:var(--bad)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
-th{color:var(--soft);font-weight:500}.n{text-align:right}.why{white-space:normal;min-width:14rem}
-progress{width:100%;max-width:24rem}a{color:inherit}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.3rem 0}
+th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);
+vertical-align:top;white-space:nowrap}
+th{color:var(--soft);font-weight:500}th.n,td.n{text-align:right}
+.why{display:inline-block;white-space:normal;min-width:14rem}
+progress{width:100%;max-width:24rem}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.3rem 0}
 )";
 
 }  // namespace

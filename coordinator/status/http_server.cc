@@ -4,8 +4,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <system_error>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -101,16 +101,16 @@ std::vector<std::string> HeaderValues(const httplib::Request& request, const cha
 }
 
 void Respond(const httplib::Request& request, const StatusSources& sources, httplib::Response* response) {
-  const Refusal refusal =
-      CheckRequest(request.method, HeaderValues(request, "Host"), HeaderValues(request, "Origin"));
+  const Refusal refusal = CheckRequest(request.method, HeaderValues(request, "Host"), HeaderValues(request, "Origin"));
   const Answer answer = refusal.http_status == 0
                             ? AnswerPath(request, sources)
                             : Answer{refusal.http_status, kText, absl::StrCat(refusal.reason, "\n")};
   response->status = answer.http_status;
   if (answer.http_status == 405) response->set_header("Allow", "GET");
   response->set_header("Cache-Control", "no-store");
-  response->set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
-                                                  "form-action 'none'; frame-ancestors 'none'");
+  response->set_header("Content-Security-Policy",
+                       "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+                       "form-action 'none'; frame-ancestors 'none'");
   response->set_header("Referrer-Policy", "no-referrer");
   response->set_header("X-Content-Type-Options", "nosniff");
   response->set_content(answer.body, answer.type.c_str());

@@ -21,7 +21,7 @@ struct StatusSources {
 // Serves /statusz (HTML, or JSON by Accept or ?format=json), /jobs/ID, /livez, /readyz, /healthz, /metrics, /version.
 class StatusServer {
  public:
-  virtual ~StatusServer() = default;  // stops it
+  virtual ~StatusServer() = default;        // stops it
   virtual std::string Address() const = 0;  // HOST:PORT that it is bound to
 };
 

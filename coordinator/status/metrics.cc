@@ -50,9 +50,15 @@ void AddCounts(std::vector<MetricFamily>* families, const v1::ClusterStatus& clu
   for (const v1::JobStatus& job : cluster.jobs()) ++jobs[v1::JobState_Name(job.state())];
   const auto labels = [](const Counts::value_type& item) { return Labels{{"state", item.first}}; };
   const auto value = [](const Counts::value_type& item) { return item.second; };
-  Add(families, Counts{{cluster.version(), 1}}, "penstock_build_info", "Always 1; the version is a label.",
-      MetricType::Gauge, [](const Counts::value_type& item) { return Labels{{"version", item.first}}; }, value);
-  Add(families, Counts{{"", static_cast<double>(cluster.started_unix_ms()) / 1000}}, "penstock_start_time_seconds",
+  Add(
+      families, Counts{{cluster.version(), 1}}, "penstock_build_info", "Always 1; the version is a label.",
+      MetricType::Gauge,
+      [](const Counts::value_type& item) {
+        return Labels{{"version", item.first}};
+      },
+      value);
+  Add(
+      families, Counts{{"", static_cast<double>(cluster.started_unix_ms()) / 1000}}, "penstock_start_time_seconds",
       "When the coordinator started, seconds since 1970.", MetricType::Gauge,
       [](const Counts::value_type&) { return Labels{}; }, value);
   Add(families, workers, "penstock_workers", "Workers by state.", MetricType::Gauge, labels, value);
@@ -63,7 +69,8 @@ void AddCounts(std::vector<MetricFamily>* families, const v1::ClusterStatus& clu
 void AddWorkers(std::vector<MetricFamily>* families, const v1::ClusterStatus& cluster) {
   using Worker = v1::WorkerStatus;
   const auto add = [&](const char* name, const char* help, const std::function<double(const Worker&)>& value) {
-    Add(families, cluster.workers(), name, help, MetricType::Gauge,
+    Add(
+        families, cluster.workers(), name, help, MetricType::Gauge,
         [](const Worker& worker) {
           return Labels{{"worker", worker.id()}, {"device", worker.device()}};
         },
@@ -82,7 +89,8 @@ void AddWorkers(std::vector<MetricFamily>* families, const v1::ClusterStatus& cl
 void AddJobs(std::vector<MetricFamily>* families, const v1::ClusterStatus& cluster) {
   using Job = v1::JobStatus;
   const auto add = [&](const char* name, const char* help, const std::function<double(const Job&)>& value) {
-    Add(families, cluster.jobs(), name, help, MetricType::Gauge,
+    Add(
+        families, cluster.jobs(), name, help, MetricType::Gauge,
         [](const Job& job) {
           return Labels{{"job", job.job()}, {"name", job.name()}};
         },
@@ -116,7 +124,8 @@ void AddStages(std::vector<MetricFamily>* families, const v1::ClusterStatus& clu
   }
   const auto add = [&](const char* name, const char* help, MetricType type,
                        const std::function<double(const v1::StageStatus&)>& value) {
-    Add(families, stages, name, help, type,
+    Add(
+        families, stages, name, help, type,
         [](const StageOfJob& item) {
           return Labels{{"job", item.job->job()},
                         {"stage", absl::StrCat(item.stage->stage())},

@@ -1,5 +1,5 @@
-// Which requests the HTTP endpoint answers at all. A web page that a browser on this host has open can send requests to a
-// loopback port, and with a name of its own that resolves to 127.0.0.1 read the answers: so only loopback names are
+// Which requests the HTTP endpoint answers at all. A web page that a browser on this host has open can send requests to
+// a loopback port, and with a name of its own that resolves to 127.0.0.1 read the answers: so only loopback names are
 // accepted as Host, and no other origin. Pure.
 #ifndef PENSTOCK_COORDINATOR_STATUS_REQUEST_GUARD_H_
 #define PENSTOCK_COORDINATOR_STATUS_REQUEST_GUARD_H_

@@ -28,31 +28,37 @@ std::string WorkerState(const v1::WorkerStatus& worker) {
 
 std::string WorkersTable(const v1::ClusterStatus& cluster) {
   HtmlTable table;
-  table.columns = {{"Worker"}, {"State"}, {"Device"}, {"Memory", true}, {"Limit", true},
-                   {"Heartbeat", true}, {"Host"}, {"Pid", true}, {"Job"}, {"Reason"}};
+  table.columns = {{"Worker"},          {"State"}, {"Device"},    {"Memory", true}, {"Limit", true},
+                   {"Heartbeat", true}, {"Host"},  {"Pid", true}, {"Job"},          {"Reason"}};
   for (const v1::WorkerStatus& worker : cluster.workers()) {
-    table.rows.push_back({EscapeHtml(worker.id()), WorkerState(worker), EscapeHtml(worker.device()),
-                          BytesText(worker.resident_bytes()),
-                          worker.memory_bytes() == 0 ? "none" : BytesText(worker.memory_bytes()),
-                          DurationText(worker.heartbeat_age_seconds()), EscapeHtml(worker.host()),
-                          worker.pid() == 0 ? "" : absl::StrCat(worker.pid()), EscapeHtml(worker.job()),
-                          Why(worker.reason())});
+    table.rows.push_back(
+        {EscapeHtml(worker.id()), WorkerState(worker), EscapeHtml(worker.device()), BytesText(worker.resident_bytes()),
+         worker.memory_bytes() == 0 ? "none" : BytesText(worker.memory_bytes()),
+         DurationText(worker.heartbeat_age_seconds()), EscapeHtml(worker.host()),
+         worker.pid() == 0 ? "" : absl::StrCat(worker.pid()), EscapeHtml(worker.job()), Why(worker.reason())});
   }
   return ToHtml(table);
 }
 
 std::string StagesTable(const v1::JobStatus& job) {
   HtmlTable table;
-  table.columns = {{"Stage", true}, {"Rank", true}, {"Worker"}, {"Layers"}, {"Parameters", true}, {"Busy", true},
-                   {"Peak memory", true}, {"Frames sent", true}, {"Sent", true}, {"Frames received", true},
+  table.columns = {{"Stage", true},
+                   {"Rank", true},
+                   {"Worker"},
+                   {"Layers"},
+                   {"Parameters", true},
+                   {"Busy", true},
+                   {"Peak memory", true},
+                   {"Frames sent", true},
+                   {"Sent", true},
+                   {"Frames received", true},
                    {"Received", true}};
   for (const v1::StageStatus& stage : job.stages()) {
-    table.rows.push_back({absl::StrCat(stage.stage()), absl::StrCat(stage.rank()), EscapeHtml(stage.worker()),
-                          EscapeHtml(stage.layers()),
-                          absl::StrCat(stage.parameters(), " (", BytesText(stage.parameter_bytes()), ")"),
-                          ShareText(stage.busy()), BytesText(stage.peak_allocated_bytes()),
-                          absl::StrCat(stage.frames_sent()), BytesText(stage.bytes_sent()),
-                          absl::StrCat(stage.frames_received()), BytesText(stage.bytes_received())});
+    table.rows.push_back(
+        {absl::StrCat(stage.stage()), absl::StrCat(stage.rank()), EscapeHtml(stage.worker()),
+         EscapeHtml(stage.layers()), absl::StrCat(stage.parameters(), " (", BytesText(stage.parameter_bytes()), ")"),
+         ShareText(stage.busy()), BytesText(stage.peak_allocated_bytes()), absl::StrCat(stage.frames_sent()),
+         BytesText(stage.bytes_sent()), absl::StrCat(stage.frames_received()), BytesText(stage.bytes_received())});
   }
   return ToHtml(table);
 }
@@ -62,9 +68,9 @@ std::string Figures(const v1::JobStatus& job) {
   std::string text = absl::StrCat("step ", job.step(), " of ", job.steps());
   if (job.step() > 0) {
     absl::StrAppend(&text, ", loss ", NumberText(job.loss(), 5), ", learning rate ", NumberText(job.lr(), 3),
-                    ", gradient norm ", NumberText(job.grad_norm(), 4), ", ",
-                    NumberText(job.tokens_per_second(), 4), " ", job.unit().empty() ? "tokens" : job.unit(),
-                    "/s, step ", DurationText(job.step_seconds()), ", bubble ", ShareText(job.bubble()));
+                    ", gradient norm ", NumberText(job.grad_norm(), 4), ", ", NumberText(job.tokens_per_second(), 4),
+                    " ", job.unit().empty() ? "tokens" : job.unit(), "/s, step ", DurationText(job.step_seconds()),
+                    ", bubble ", ShareText(job.bubble()));
   }
   if (!HasEnded(job.state()) && job.eta_seconds() > 0) {
     absl::StrAppend(&text, ", about ", DurationText(job.eta_seconds()), " to go");
@@ -129,9 +135,10 @@ std::string ClusterPage(const v1::ClusterStatus& cluster, absl::Time now) {
     (HasEnded(job.state()) ? ended : job.state() == v1::PENDING ? queued : running).push_back(&job);
   }
   const double up = absl::ToDoubleSeconds(now - absl::FromUnixMillis(cluster.started_unix_ms()));
-  std::string body = absl::StrCat("<h1>Penstock cluster ", EscapeHtml(cluster.name()), "</h1>\n<p class=\"soft\">version ",
-                                  EscapeHtml(cluster.version()), ", coordinator at ", EscapeHtml(cluster.address()),
-                                  ", up for ", DurationText(up), "</p>\n");
+  std::string body =
+      absl::StrCat("<h1>Penstock cluster ", EscapeHtml(cluster.name()), "</h1>\n<p class=\"soft\">version ",
+                   EscapeHtml(cluster.version()), ", coordinator at ", EscapeHtml(cluster.address()), ", up for ",
+                   DurationText(up), "</p>\n");
   absl::StrAppend(&body, "<h2>Jobs</h2>\n");
   if (running.empty()) absl::StrAppend(&body, "<p class=\"soft\">None is running.</p>\n");
   for (const v1::JobStatus* job : running) absl::StrAppend(&body, JobSection(*job));
@@ -149,8 +156,8 @@ std::string JobPage(const v1::GetReply& reply, absl::Time now) {
   if (!job.reason().empty()) absl::StrAppend(&body, "<p>", EscapeHtml(job.reason()), "</p>\n");
   absl::StrAppend(&body, Progress(job), "<p>", Figures(job), "</p>\n");
   if (job.has_eval()) {
-    absl::StrAppend(&body, "<p>Evaluation after step ", job.eval().step(), ": loss ",
-                    NumberText(job.eval().loss(), 5), ", accuracy ", ShareText(job.eval().accuracy()), "</p>\n");
+    absl::StrAppend(&body, "<p>Evaluation after step ", job.eval().step(), ": loss ", NumberText(job.eval().loss(), 5),
+                    ", accuracy ", ShareText(job.eval().accuracy()), "</p>\n");
   }
   if (job.failure_size() > 0) {
     absl::StrAppend(&body, "<h2>Why it failed</h2>\n<pre>");
@@ -161,8 +168,8 @@ std::string JobPage(const v1::GetReply& reply, absl::Time now) {
   if (reply.checkpoints_size() > 0) absl::StrAppend(&body, "<h2>Checkpoints</h2>\n", CheckpointsTable(reply));
   if (!job.sample().empty()) absl::StrAppend(&body, "<h2>Sample</h2>\n<pre>", EscapeHtml(job.sample()), "</pre>\n");
   absl::StrAppend(&body, "<p class=\"soft\">Submitted ", TimeText(job.submitted_unix_ms()),
-                  job.ended_unix_ms() == 0 ? "" : ", ended ", TimeText(job.ended_unix_ms()), ". Records: ",
-                  EscapeHtml(job.run_dir()), "</p>\n");
+                  job.ended_unix_ms() == 0 ? "" : ", ended ", TimeText(job.ended_unix_ms()),
+                  ". Records: ", EscapeHtml(job.run_dir()), "</p>\n");
   return HtmlPage(absl::StrCat("Penstock job ", job.job()), HasEnded(job.state()) ? 0 : kRefreshSeconds,
                   absl::StrCat(body, Footer(now)));
 }

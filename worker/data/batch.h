@@ -1,6 +1,6 @@
 // Which samples make up a mini-batch: a function of (seed, step) alone, so that every process, restart and plan
 // sees the same data. Pure.
-// Source: docs/training.md, "Data".
+// Source: docs/training.md, "Batches".
 #ifndef PENSTOCK_WORKER_DATA_BATCH_H_
 #define PENSTOCK_WORKER_DATA_BATCH_H_
 

@@ -55,7 +55,8 @@ absl::Status ReadHeader(const std::vector<Cell>& cells, const Place& place, CsvT
   for (const Cell& cell : cells) {
     std::string name(cell.text);
     if (name.empty()) return Fault(place, cell.column, "a column has no name");
-    if (!seen.insert(name).second) return Fault(place, cell.column, absl::StrCat("two columns are called '", name, "'"));
+    if (!seen.insert(name).second)
+      return Fault(place, cell.column, absl::StrCat("two columns are called '", name, "'"));
     table->columns.push_back(std::move(name));
   }
   return absl::OkStatus();

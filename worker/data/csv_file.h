@@ -1,5 +1,5 @@
 // A csv file of numbers under one header line. Pure.
-// Source: docs/training.md, "csv".
+// Source: docs/training.md, "Batches".
 #ifndef PENSTOCK_WORKER_DATA_CSV_FILE_H_
 #define PENSTOCK_WORKER_DATA_CSV_FILE_H_
 

@@ -80,8 +80,8 @@ absl::Status Fault(const CellPlace& place, double value, absl::string_view what)
 absl::Status AddClass(double value, int64_t classes, const CellPlace& place, std::vector<int64_t>* to) {
   const int64_t bound = classes > 0 ? classes : std::numeric_limits<int32_t>::max();
   if (value < 0 || value >= static_cast<double>(bound) || value != std::floor(value)) {
-    return Fault(place, value, absl::StrCat(" is not a class: with cross_entropy, targets are whole numbers from 0 to ",
-                                            bound - 1));
+    return Fault(place, value,
+                 absl::StrCat(" is not a class: with cross_entropy, targets are whole numbers from 0 to ", bound - 1));
   }
   to->push_back(static_cast<int64_t>(value));
   return absl::OkStatus();
@@ -133,8 +133,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenCsv(const v1::Dataset& dataset, 
                      "'; the model's input [", absl::StrJoin(options.input_shape, ", "), "] needs ", needed));
   }
   PENSTOCK_ASSIGN_OR_RETURN(const Part part, PartOf(dataset, static_cast<int64_t>(table.rows())));
-  PENSTOCK_ASSIGN_OR_RETURN(CsvSamples samples,
-                            Select(table, dataset, target - table.columns.begin(), part, options));
+  PENSTOCK_ASSIGN_OR_RETURN(CsvSamples samples, Select(table, dataset, target - table.columns.begin(), part, options));
   return std::make_unique<CsvSource>(std::move(samples), part.end - part.begin, options);
 }
 

@@ -23,7 +23,9 @@ absl::StatusOr<Part> PartOf(const v1::Dataset& dataset, int64_t count) {
     return absl::InvalidArgumentError(
         absl::StrCat(dataset.path(), ": the part [", begin, ", ", end, ") is not a share of the file"));
   }
-  const auto at = [count](double share) { return static_cast<int64_t>(std::floor(share * static_cast<double>(count))); };
+  const auto at = [count](double share) {
+    return static_cast<int64_t>(std::floor(share * static_cast<double>(count)));
+  };
   const Part part{at(begin), end == 1 ? count : at(end)};
   if (part.begin < part.end) return part;
   return absl::InvalidArgumentError(
@@ -39,9 +41,8 @@ absl::StatusOr<std::unique_ptr<DataSource>> DataSource::Open(const v1::JobSpec& 
   switch (dataset.format()) {
     case v1::Dataset::FORMAT_TEXT:
     case v1::Dataset::FORMAT_TOKENS:
-      return OpenTokens(dataset, {.seq_len = spec.data().seq_len(),
-                                  .vocab = InputVocabulary(model),
-                                  .classes = classes});
+      return OpenTokens(dataset,
+                        {.seq_len = spec.data().seq_len(), .vocab = InputVocabulary(model), .classes = classes});
     case v1::Dataset::FORMAT_CSV:
       return OpenCsv(dataset, {.input_shape = {model.input().shape().begin(), model.input().shape().end()},
                                .class_targets = model.loss() == v1::LOSS_CROSS_ENTROPY,

@@ -1,6 +1,6 @@
 // A job's data as samples: byte text, token files and csv, read by sample number. Read-only; a DataSource may be
 // used from any number of threads.
-// Source: docs/training.md, "Data".
+// Source: docs/training.md, "Batches".
 #ifndef PENSTOCK_WORKER_DATA_DATASET_H_
 #define PENSTOCK_WORKER_DATA_DATASET_H_
 
@@ -44,8 +44,8 @@ class DataSource {
   // Args:    spec.data is resolved; a layer list that starts with an embedding bounds the input tokens.
   //          classes: targets must be smaller (ModelInfo.classes); 0: not checked.
   // Errors:  NotFound: no such file, or no evaluation data in the job. InvalidArgument: empty, fewer tokens than a
-  //          sequence needs, an odd number of bytes, a cell that is not a number ("file:line:column: ..."), columns that
-  //          do not fill the model's input. Unavailable: I/O error.
+  //          sequence needs, an odd number of bytes, a cell that is not a number ("file:line:column: ..."), columns
+  //          that do not fill the model's input. Unavailable: I/O error.
   static absl::StatusOr<std::unique_ptr<DataSource>> Open(const v1::JobSpec& spec, DataPart part, int64_t classes);
 
   // Number of samples, at least 1. text, tokens: floor((tokens - 1) / seq_len), sample i starts at token i * seq_len.

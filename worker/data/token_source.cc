@@ -95,8 +95,8 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenTokens(const v1::Dataset& datase
   PENSTOCK_ASSIGN_OR_RETURN(const Part part, PartOf(dataset, static_cast<int64_t>(bytes) / token_bytes));
   if (part.end - part.begin <= options.seq_len) {
     return absl::InvalidArgumentError(absl::StrCat(dataset.path(), ": its part has ", part.end - part.begin,
-                                                   " tokens; one sequence and its targets need ",
-                                                   options.seq_len + 1, " (data.seq_len + 1)"));
+                                                   " tokens; one sequence and its targets need ", options.seq_len + 1,
+                                                   " (data.seq_len + 1)"));
   }
   return std::make_unique<TokenSource>(std::move(file), part, token_bytes, options);
 }

@@ -186,12 +186,25 @@ TEST(PruneCheckpointsTest, KeepsTheNewestAndAtLeastTwo) {
   EXPECT_THAT(ListDir(dir.path()).value(), ElementsAre("step-4", "step-5"));
 }
 
-TEST(PruneCheckpointsTest, RemovesNothingWhileTheNewestIsDamaged) {
+TEST(PruneCheckpointsTest, RemovesNothingWhileNoneIsWhole) {
   const ScratchDir dir;
-  for (const uint64_t step : {1, 2, 3}) MakeCheckpoint(dir.path(), step);
-  Damage(dir / "step-3/rank-1.safetensors");
-  EXPECT_TRUE(absl::IsDataLoss(PruneCheckpoints(dir.path(), 2).status()));
+  for (const uint64_t step : {1, 2, 3}) {
+    MakeCheckpoint(dir.path(), step);
+    Damage(CheckpointPath(dir.path(), step) + "/rank-1.safetensors");
+  }
+  const auto pruned = PruneCheckpoints(dir.path(), 2);
+  EXPECT_TRUE(absl::IsDataLoss(pruned.status()));
+  EXPECT_THAT(pruned.status().message(), HasSubstr("step-3/rank-1.safetensors"));
   EXPECT_EQ(ListDir(dir.path())->size(), 3u);
+}
+
+// A run that went on from an older checkpoint, since the newest was damaged, once kept all it wrote from then on.
+TEST(PruneCheckpointsTest, ADamagedNewestNeitherCountsNorStopsThePruning) {
+  const ScratchDir dir;
+  for (const uint64_t step : {1, 2, 3, 9}) MakeCheckpoint(dir.path(), step);
+  Damage(dir / "step-9/rank-1.safetensors");
+  EXPECT_THAT(PruneCheckpoints(dir.path(), 2).value(), ElementsAre(dir / "step-1"));
+  EXPECT_THAT(ListDir(dir.path()).value(), ElementsAre("step-2", "step-3", "step-9"));
 }
 
 TEST(PruneCheckpointsTest, DamagedOnesDoNotCount) {

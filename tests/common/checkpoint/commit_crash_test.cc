@@ -129,9 +129,8 @@ TEST(CommitTest, SyncsEachThingBeforeTheNextDependsOnIt) {
   trace = nullptr;
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_THAT(seen, ElementsAre(MatchesRegex("fdatasync MANIFEST.json.partial-.*"),
-                                MatchesRegex("rename MANIFEST.json.partial-.* MANIFEST.json"),
-                                "fsync step-10.tmp-3", "rename step-10.tmp-3 step-10",
-                                "fsync " + BaseName(dir.path())));
+                                MatchesRegex("rename MANIFEST.json.partial-.* MANIFEST.json"), "fsync step-10.tmp-3",
+                                "rename step-10.tmp-3 step-10", "fsync " + BaseName(dir.path())));
 }
 
 TEST(CommitTest, ARankSyncsItsFileAndTheFolder) {
@@ -142,9 +141,9 @@ TEST(CommitTest, ARankSyncsItsFileAndTheFolder) {
   const auto written = WriteSafetensors(dir / "rank-0.safetensors", {{"x", "F32", {}, &value}});
   trace = nullptr;
   ASSERT_TRUE(written.ok());
-  EXPECT_THAT(seen, ElementsAre("fdatasync rank-0.safetensors.partial",
-                                "rename rank-0.safetensors.partial rank-0.safetensors",
-                                "fsync " + BaseName(dir.path())));
+  EXPECT_THAT(
+      seen, ElementsAre("fdatasync rank-0.safetensors.partial", "rename rank-0.safetensors.partial rank-0.safetensors",
+                        "fsync " + BaseName(dir.path())));
 }
 
 TEST(CommitTest, AProcessKilledAtAnyPointLeavesTheOldOrTheNewCheckpoint) {

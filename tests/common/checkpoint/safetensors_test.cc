@@ -59,12 +59,11 @@ TEST(SafetensorsTest, WritesTheDocumentedBytes) {
   const auto written = WriteSafetensors(dir / "f", {Matrix(), Count()});
   ASSERT_TRUE(written.ok()) << written.status();
   // 8 bytes of length, the header padded so that data begin at a multiple of 64; wider elements lie first.
-  std::string header =
-      R"({"count":{"data_offsets":[0,8],"dtype":"I64","shape":[]},)"
-      R"("h.0.weight":{"data_offsets":[8,32],"dtype":"F32","shape":[2,3]}})";
+  std::string header = R"({"count":{"data_offsets":[0,8],"dtype":"I64","shape":[]},)"
+                       R"("h.0.weight":{"data_offsets":[8,32],"dtype":"F32","shape":[2,3]}})";
   header.resize(184, ' ');
-  const std::string data = std::string(reinterpret_cast<const char*>(kCount), 8) +
-                           std::string(reinterpret_cast<const char*>(kMatrix), 24);
+  const std::string data =
+      std::string(reinterpret_cast<const char*>(kCount), 8) + std::string(reinterpret_cast<const char*>(kMatrix), 24);
   EXPECT_EQ(Slurp(dir / "f"), Raw(header, data));
   EXPECT_EQ(written->bytes, 8 + 184 + 32u);
   ASSERT_EQ(written->tensors.size(), 2u);
@@ -128,10 +127,9 @@ TEST(SafetensorsTest, WritingAgainReplacesTheFileAndAnInterruptedOne) {
 // "e": float32 of shape [0, 2], "s": float32 0.5}, metadata={"format": "pt"}), safetensors 0.6.
 TEST(SafetensorsTest, ReadsWhatTheReferenceImplementationWrites) {
   const ScratchDir dir;
-  std::string header =
-      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},)"
-      R"("b":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]},"e":{"dtype":"F32","shape":[0,2],)"
-      R"("data_offsets":[32,32]},"s":{"dtype":"F32","shape":[],"data_offsets":[32,36]}})";
+  std::string header = R"({"__metadata__":{"format":"pt"},"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},)"
+                       R"("b":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]},"e":{"dtype":"F32","shape":[0,2],)"
+                       R"("data_offsets":[32,32]},"s":{"dtype":"F32","shape":[],"data_offsets":[32,36]}})";
   while (header.size() % 8 != 0) header += ' ';
   const float half = 0.5;
   std::string data(reinterpret_cast<const char*>(kCount), 8);

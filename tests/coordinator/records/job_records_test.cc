@@ -106,7 +106,8 @@ TEST_F(JobRecordsTest, TheSummaryHoldsTheResult) {
 }
 
 TEST_F(JobRecordsTest, LogLinesGoToTheirRankAndToAll) {
-  ASSERT_TRUE(records_.AppendLog("kjv-1", {Line(0, 1767225600123, "loaded"), Line(1, 1767225601000, "two\nlines\n")}).ok());
+  ASSERT_TRUE(
+      records_.AppendLog("kjv-1", {Line(0, 1767225600123, "loaded"), Line(1, 1767225601000, "two\nlines\n")}).ok());
   ASSERT_TRUE(records_.AppendLog("kjv-1", {Line(0, 1767225602000, "done")}).ok());
   EXPECT_THAT(records_.ReadLog("kjv-1", std::nullopt, 0)->lines(),
               ElementsAre("2026-01-01T00:00:00.123Z rank 0: loaded", "2026-01-01T00:00:01.000Z rank 1: two",

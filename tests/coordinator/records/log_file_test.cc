@@ -51,8 +51,8 @@ TEST(LogFileTest, PiecesEndAtLinesButALongLineIsNotAnEndlessWait) {
   const ScratchDir dir;
   ASSERT_TRUE(AppendToLog(dir / "log", "aa\nbb\ncc\n" + std::string(25, 'x') + "\ndd\n", kNever).ok());
   EXPECT_THAT(ReadLogPiece(dir / "log", 0, 8)->lines, ElementsAre("aa", "bb"));
-  EXPECT_THAT(ReadAll(dir / "log", 0, 10), ElementsAre("aa", "bb", "cc", std::string(10, 'x'), std::string(10, 'x'),
-                                                       std::string(5, 'x'), "dd"));
+  EXPECT_THAT(ReadAll(dir / "log", 0, 10),
+              ElementsAre("aa", "bb", "cc", std::string(10, 'x'), std::string(10, 'x'), std::string(5, 'x'), "dd"));
 }
 
 TEST(LogFileTest, ALineThatIsBeingWrittenIsNotCutInTwo) {
@@ -103,7 +103,8 @@ TEST(LogFileTest, LastLinesOfALongLogAreWhole) {
   for (int i = 0; i < 20'000; ++i) absl::StrAppend(&text, "line ", i, "\n");
   ASSERT_TRUE(AppendToLog(dir / "log", text, kNever).ok());
   EXPECT_THAT(LastLines(dir / "log", 2), ElementsAre("line 19998", "line 19999"));
-  for (const std::string& line : LastLines(dir / "log", 1'000'000)) EXPECT_TRUE(absl::StartsWith(line, "line 1")) << line;
+  for (const std::string& line : LastLines(dir / "log", 1'000'000))
+    EXPECT_TRUE(absl::StartsWith(line, "line 1")) << line;
 }
 
 // A reader once came between the two steps of a rotation, and skipped what it had not read yet.

@@ -11,8 +11,7 @@ namespace penstock {
 namespace {
 
 TEST(HtmlTest, EscapesWhatCouldBeMarkup) {
-  EXPECT_EQ(EscapeHtml("<script>\"a\" & 'b'</script>"),
-            "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/script&gt;");
+  EXPECT_EQ(EscapeHtml("<script>\"a\" & 'b'</script>"), "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/script&gt;");
 }
 
 TEST(HtmlTest, FiguresReadAsPeopleWriteThem) {

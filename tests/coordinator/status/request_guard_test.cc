@@ -6,8 +6,8 @@ namespace penstock {
 namespace {
 
 TEST(RequestGuardTest, AcceptsNamesOfThisMachine) {
-  for (const char* host : {"localhost", "LOCALHOST:7480", "127.0.0.1", "127.0.0.1:7480", "127.255.0.3:1", "[::1]",
-                           "[::1]:7480"}) {
+  for (const char* host :
+       {"localhost", "LOCALHOST:7480", "127.0.0.1", "127.0.0.1:7480", "127.255.0.3:1", "[::1]", "[::1]:7480"}) {
     EXPECT_TRUE(IsLoopbackHost(host)) << host;
     EXPECT_EQ(CheckRequest("GET", {host}, {}).http_status, 0) << host;
   }

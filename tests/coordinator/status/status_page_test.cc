@@ -52,8 +52,8 @@ TEST(StatusPageTest, ShowsClusterWorkersQueueAndStages) {
   ExpectBalanced(html);
   const std::string text = TextOf(html);
   for (const char* shown : {"Penstock cluster lab", "up for 1 h 30 min", "localhost/cpu.1", "no heartbeat for 2 s",
-                            "300.0 MiB", "step 100 of 400, loss 2.3125", "bubble 25 %", "about 2 min to go", "wte .. h.1",
-                            "6401", "8.0 GiB", "waits for 2 idle workers; 1 is idle"}) {
+                            "300.0 MiB", "step 100 of 400, loss 2.3125", "bubble 25 %", "about 2 min to go",
+                            "wte .. h.1", "6401", "8.0 GiB", "waits for 2 idle workers; 1 is idle"}) {
     EXPECT_THAT(text, HasSubstr(shown));
   }
   EXPECT_THAT(html, HasSubstr("href=\"/jobs/kjv-1\""));

@@ -74,7 +74,8 @@ TEST(PermutationTest, NumbersAreSpreadEvenlyOverPlaces) {
 TEST(PermutationTest, NeighboursAreTornApart) {
   const std::vector<uint64_t> order = Order(7, 0, 10'000);
   int close = 0;
-  for (size_t i = 1; i < order.size(); ++i) close += std::max(order[i], order[i - 1]) - std::min(order[i], order[i - 1]) < 10;
+  for (size_t i = 1; i < order.size(); ++i)
+    close += std::max(order[i], order[i - 1]) - std::min(order[i], order[i - 1]) < 10;
   EXPECT_LT(close, 60) << "about 18 are expected";
 }
 

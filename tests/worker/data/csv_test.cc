@@ -81,8 +81,10 @@ TEST(CsvTest, ClassTargetsAndScaledFeatures) {
   EXPECT_EQ((*source)->layout().target_dtype, v1::DTYPE_INT64);
   std::vector<float> inputs(6);
   std::vector<int64_t> targets(3);
-  ASSERT_TRUE((*source)->Read(std::vector<SampleRef>{{1}, {0}, {1, false}}, reinterpret_cast<char*>(inputs.data()),
-                              reinterpret_cast<char*>(targets.data())).ok());
+  ASSERT_TRUE((*source)
+                  ->Read(std::vector<SampleRef>{{1}, {0}, {1, false}}, reinterpret_cast<char*>(inputs.data()),
+                         reinterpret_cast<char*>(targets.data()))
+                  .ok());
   EXPECT_THAT(inputs, ElementsAre(3, 4, 1, 2, 3, 4));
   EXPECT_THAT(targets, ElementsAre(0, 1, -100));
 }
@@ -94,8 +96,9 @@ TEST(CsvTest, FloatTargetsAreNotScaled) {
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_THAT((*source)->layout().target_shape, ElementsAre(1));
   std::vector<float> targets(3);
-  ASSERT_TRUE((*source)->Read(std::vector<SampleRef>{{0}, {1}, {0, false}}, nullptr,
-                              reinterpret_cast<char*>(targets.data())).ok());
+  ASSERT_TRUE((*source)
+                  ->Read(std::vector<SampleRef>{{0}, {1}, {0, false}}, nullptr, reinterpret_cast<char*>(targets.data()))
+                  .ok());
   EXPECT_EQ(targets[0], 0.25f);
   EXPECT_EQ(targets[1], -7.0f);
   EXPECT_TRUE(std::isnan(targets[2]));
@@ -124,7 +127,8 @@ TEST(CsvTest, RefusesWhatDoesNotFitTheModel) {
     return std::string(source.status().message());
   };
   EXPECT_THAT(fault("a,b\n1,2\n", {1}), HasSubstr("has no column 'label' (data's target); it has: a, b"));
-  EXPECT_THAT(fault("a,b,label\n1,2,0\n", {3}), HasSubstr("has 2 feature columns beside 'label'; the model's input [3] needs 3"));
+  EXPECT_THAT(fault("a,b,label\n1,2,0\n", {3}),
+              HasSubstr("has 2 feature columns beside 'label'; the model's input [3] needs 3"));
   EXPECT_THAT(fault("a,label\n1,2\n", {1}), HasSubstr("f.csv:2: error: column 'label': 2 is not a class"));
   EXPECT_THAT(fault("a,label\n1,0\n1,0.5\n", {1}), HasSubstr("f.csv:3: error: column 'label': 0.5 is not a class"));
   EXPECT_THAT(fault("a,label\n1,-1\n", {1}), HasSubstr("-1 is not a class"));

@@ -43,8 +43,8 @@ Read ReadSamples(const DataSource& source, const std::vector<SampleRef>& samples
   Read read;
   read.inputs.resize(samples.size() * source.layout().input_bytes / sizeof(int64_t));
   read.targets.resize(samples.size() * source.layout().target_bytes / sizeof(int64_t));
-  read.status = source.Read(samples, reinterpret_cast<char*>(read.inputs.data()),
-                            reinterpret_cast<char*>(read.targets.data()));
+  read.status =
+      source.Read(samples, reinterpret_cast<char*>(read.inputs.data()), reinterpret_cast<char*>(read.targets.data()));
   return read;
 }
 
@@ -132,7 +132,8 @@ TEST(TokensTest, RefusesFilesThatCannotBeData) {
     return std::string(status.message());
   };
   EXPECT_THAT(fault(v1::Dataset::FORMAT_TEXT, "", 4), HasSubstr("t: is empty"));
-  EXPECT_THAT(fault(v1::Dataset::FORMAT_TEXT, "abcd", 4), HasSubstr("has 4 tokens; one sequence and its targets need 5"));
+  EXPECT_THAT(fault(v1::Dataset::FORMAT_TEXT, "abcd", 4),
+              HasSubstr("has 4 tokens; one sequence and its targets need 5"));
   EXPECT_THAT(fault(v1::Dataset::FORMAT_TOKENS, "abc", 1), HasSubstr("half of one is missing"));
   EXPECT_THAT(fault(v1::Dataset::FORMAT_TEXT, "abcd", 0), HasSubstr("seq_len"));
   EXPECT_THAT(fault(v1::Dataset::FORMAT_UNSPECIFIED, "abcd", 1), HasSubstr("format"));
@@ -142,7 +143,8 @@ TEST(TokensTest, RefusesPartsThatAreNone) {
   const ScratchDir dir;
   Spill(dir / "t", "abcdefgh");
   v1::JobSpec spec = Spec(v1::Dataset::FORMAT_TEXT, dir / "t", 1);
-  for (const auto& [begin, end] : std::vector<std::pair<double, double>>{{0.5, 0.5}, {-0.1, 1}, {0, 1.1}, {0.9, 0.95}}) {
+  for (const auto& [begin, end] :
+       std::vector<std::pair<double, double>>{{0.5, 0.5}, {-0.1, 1}, {0, 1.1}, {0.9, 0.95}}) {
     spec.mutable_data()->mutable_train()->set_part_begin(begin);
     spec.mutable_data()->mutable_train()->set_part_end(end);
     EXPECT_TRUE(absl::IsInvalidArgument(DataSource::Open(spec, DataPart::kTrain, 256).status())) << begin << " " << end;
