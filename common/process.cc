@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "absl/strings/escaping.h"
+#include "absl/synchronization/mutex.h"
 #include "common/logging.h"
 
 namespace penstock {
@@ -17,6 +18,8 @@ void KeepPages() {
   mallopt(M_MMAP_THRESHOLD, kNever);
   mallopt(M_TRIM_THRESHOLD, kNever);
 }
+
+void SkipLockOrderSearch() { absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore); }
 
 uint64_t ResidentBytes() {
   std::FILE* file = std::fopen("/proc/self/statm", "r");
