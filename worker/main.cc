@@ -171,7 +171,7 @@ absl::Status Main(const Flags& flags) {
 
 int main(int argc, char** argv) {
   penstock::KeepPages();
-  SkipLockOrderSearch();
+  penstock::SkipLockOrderSearch();
   penstock::PrepareTorch();
   penstock::StartLogging(argv[0]);
   CLI::App app("Owns one device and runs the ranks that a coordinator gives it.", "penstock-worker");
