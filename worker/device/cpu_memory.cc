@@ -56,8 +56,9 @@ class CountingAllocator final : public c10::Allocator {
 
   [[noreturn]] void Refuse(size_t bytes, uint64_t in_use, uint64_t limit) const {
     if (limit > 0 && in_use + bytes > limit) {
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory on cpu: a tensor of ", bytes, " bytes does not fit: ",
-                       in_use, " bytes are in use (at most ", peak(), " so far), the worker's limit is ", limit);
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory on cpu: a tensor of ", bytes,
+                       " bytes does not fit: ", in_use, " bytes are in use (at most ", peak(),
+                       " so far), the worker's limit is ", limit);
     }
     TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory on cpu: the host refused ", bytes, " bytes; ", in_use,
                      " bytes are in use (at most ", peak(), " so far)");

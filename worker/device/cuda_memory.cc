@@ -37,12 +37,13 @@ absl::Status LoadLibrary(const char* library, absl::string_view meaning) {
 
 absl::StatusOr<std::unique_ptr<DeviceMemory>> OpenCudaMemory(int index, uint64_t limit_bytes) {
   const std::string name = absl::StrCat("cuda:", index);
-  absl::Status loaded = LoadLibrary(
-      "libcuda.so.1", absl::StrCat("no device ", name, " here: the NVIDIA driver's library is missing"));
+  absl::Status loaded =
+      LoadLibrary("libcuda.so.1", absl::StrCat("no device ", name, " here: the NVIDIA driver's library is missing"));
   if (!loaded.ok()) return loaded;
   // Registers itself with torch as it is loaded; a host without it runs on the CPU alone.
-  loaded = LoadLibrary("libtorch_cuda.so",
-                       absl::StrCat("no device ", name, " here: torch's CUDA library, or one that it needs, is missing"));
+  loaded =
+      LoadLibrary("libtorch_cuda.so",
+                  absl::StrCat("no device ", name, " here: torch's CUDA library, or one that it needs, is missing"));
   if (!loaded.ok()) return loaded;
   int count = 0;
   const absl::Status counted = RunTorch([&] { return absl::StrCat("opening ", name); },

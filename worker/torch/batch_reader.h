@@ -43,7 +43,7 @@ class BatchReader {
   int64_t micro_batches_ = 0;
   bool sequential_ = false;
   std::unique_ptr<DataSource> train_;
-  std::unique_ptr<DataSource> eval_;  // null: none
+  std::unique_ptr<DataSource> eval_;    // null: none
   const DataSource* source_ = nullptr;  // the pass's; null: generation
   std::vector<SampleRef> samples_;
   std::vector<int64_t> tokens_;  // generation

@@ -23,8 +23,12 @@ TensorView ToView(at::Tensor tensor) {
 absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device) {
   at::ScalarType type;
   switch (received.meta.dtype) {
-    case v1::DTYPE_FLOAT32: type = at::kFloat; break;
-    case v1::DTYPE_INT64: type = at::kLong; break;
+    case v1::DTYPE_FLOAT32:
+      type = at::kFloat;
+      break;
+    case v1::DTYPE_INT64:
+      type = at::kLong;
+      break;
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("no layer takes a boundary tensor of type ", v1::DType_Name(received.meta.dtype)));
@@ -36,7 +40,8 @@ absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device devi
         absl::StrCat("a boundary tensor came with ", received.bytes, " bytes, its shape needs ", bytes));
   }
   char* data = received.data.get();
-  const at::Tensor tensor = at::from_blob(data, received.meta.shape, [held = std::move(received.data)](void*) {}, type);
+  const at::Tensor tensor = at::from_blob(
+      data, received.meta.shape, [held = std::move(received.data)](void*) {}, type);
   return tensor.to(device);
 }
 

@@ -70,9 +70,8 @@ at::Tensor LossGradient(v1::LossKind kind, double share, Tape* tape) {
     return at::mse_loss_backward(at::full({}, share, output.options()), output, target.view_as(output), kMean);
   }
   const at::Tensor weight = tape->Pop(), classes = tape->Pop(), log_probabilities = tape->Pop();
-  const at::Tensor gradient =
-      at::nll_loss_backward(at::full({}, share, log_probabilities.options()), log_probabilities, classes, std::nullopt,
-                            kMean, kIgnoredTarget, weight);
+  const at::Tensor gradient = at::nll_loss_backward(at::full({}, share, log_probabilities.options()), log_probabilities,
+                                                    classes, std::nullopt, kMean, kIgnoredTarget, weight);
   return at::_log_softmax_backward_data(gradient, log_probabilities, 1, log_probabilities.scalar_type())
       .view(tape->PopShape());
 }

@@ -17,8 +17,8 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-// Torch's fused kernels over each group's flat buffers: an element's bits depend on that element alone, so neither on the
-// grouping nor on where the model is cut.
+// Torch's fused kernels over each group's flat buffers: an element's bits depend on that element alone, so neither on
+// the grouping nor on where the model is cut.
 class Optimizer {
  public:
   // Whether parameters with and without weight decay need groups of their own.

@@ -21,10 +21,15 @@ void Place(Parameter* parameter, int64_t elements, ParameterGroup* group) {
 
 void FillFrom(const Init& init, uint64_t seed, const std::string& name, at::Tensor* value) {
   switch (init.kind) {
-    case Init::Kind::kZeros: value->zero_(); return;
-    case Init::Kind::kOnes: value->fill_(1); return;
+    case Init::Kind::kZeros:
+      value->zero_();
+      return;
+    case Init::Kind::kOnes:
+      value->fill_(1);
+      return;
     case Init::Kind::kNormal:
-    case Init::Kind::kUniform: break;
+    case Init::Kind::kUniform:
+      break;
   }
   at::Tensor host = at::empty(value->sizes(), at::kFloat);
   float* out = host.mutable_data_ptr<float>();

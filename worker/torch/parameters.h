@@ -1,6 +1,6 @@
-// A rank's parameters and buffers. Parameters of one group lie in one flat buffer, their gradients in another, each slice
-// aligned to limits::kTensorAlignment and padded to it, so that an optimizer's update is one call and no element is in
-// the tail of a vector loop, wherever the model is cut. Thread-compatible.
+// A rank's parameters and buffers. Parameters of one group lie in one flat buffer, their gradients in another, each
+// slice aligned to limits::kTensorAlignment and padded to it, so that an optimizer's update is one call and no element
+// is in the tail of a vector loop, wherever the model is cut. Thread-compatible.
 #ifndef PENSTOCK_WORKER_TORCH_PARAMETERS_H_
 #define PENSTOCK_WORKER_TORCH_PARAMETERS_H_
 
@@ -51,8 +51,8 @@ class ParameterStore {
   std::map<std::string, double> buffer_inits_;
 };
 
-// Sum of the squares of a parameter's gradient, in float64. The same bits wherever the gradient lies; not finite exactly
-// when an element isn't.
+// Sum of the squares of a parameter's gradient, in float64. The same bits wherever the gradient lies; not finite
+// exactly when an element isn't.
 double SquaredNorm(const at::Tensor& gradient);
 
 }  // namespace penstock

@@ -117,11 +117,14 @@ absl::StatusOr<std::string> RunSelfTest(absl::string_view device) {
 
 std::string DescribeNumerics(absl::string_view device) {
   const char* mkl_cbwr = std::getenv("MKL_CBWR");
-  std::vector<std::string> facts = {absl::StrCat("libtorch ", TORCH_VERSION), OneLine(at::get_mkl_version()),
-                                    OneLine(at::get_mkldnn_version()), at::get_cpu_capability(),
-                                    absl::StrCat("MKL_CBWR=", mkl_cbwr == nullptr ? "" : mkl_cbwr),
-                                    absl::StrCat(at::get_num_threads(), " thread(s)"),
-                                    at::globalContext().deterministicAlgorithms() ? "deterministic" : "not deterministic"};
+  std::vector<std::string> facts = {
+      absl::StrCat("libtorch ", TORCH_VERSION),
+      OneLine(at::get_mkl_version()),
+      OneLine(at::get_mkldnn_version()),
+      at::get_cpu_capability(),
+      absl::StrCat("MKL_CBWR=", mkl_cbwr == nullptr ? "" : mkl_cbwr),
+      absl::StrCat(at::get_num_threads(), " thread(s)"),
+      at::globalContext().deterministicAlgorithms() ? "deterministic" : "not deterministic"};
   if (device != "cpu") facts.push_back(absl::StrCat("device ", device, ", TF32 off"));
   return absl::StrJoin(facts, "; ");
 }

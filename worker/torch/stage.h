@@ -1,6 +1,5 @@
-// One composite layer: runs its layers one by one over contiguous tensors, so that where the model is cut changes nothing.
-// Thread-compatible.
-// Source: docs/exactness.md, "Layer boundaries".
+// One composite layer: runs its layers one by one over contiguous tensors, so that where the model is cut changes
+// nothing. Thread-compatible. Source: docs/exactness.md, "Layer boundaries".
 #ifndef PENSTOCK_WORKER_TORCH_STAGE_H_
 #define PENSTOCK_WORKER_TORCH_STAGE_H_
 

@@ -20,7 +20,9 @@ namespace {
 class TorchDevice final : public Device {
  public:
   TorchDevice(std::string name, std::unique_ptr<DeviceMemory> memory, std::string self_test)
-      : name_(std::move(name)), memory_(std::move(memory)), self_test_(std::move(self_test)),
+      : name_(std::move(name)),
+        memory_(std::move(memory)),
+        self_test_(std::move(self_test)),
         fingerprint_(DescribeNumerics(name_)) {}
 
   std::string Name() const override { return name_; }

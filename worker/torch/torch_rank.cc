@@ -69,6 +69,12 @@ absl::Status TorchRank::RunForward(int stage, int micro_batch) {
     PENSTOCK_ASSIGN_OR_RETURN(input, TakeEdge({stage, v1::DIRECTION_FORWARD, micro_batch}));
   }
   at::Tensor output = it->second->Forward(std::move(input), Context(micro_batch));
+  // A CPU's allocator has refused already; torch's own, of a CUDA device, knows no limit of ours.
+  const uint64_t limit = memory_->LimitBytes(), allocated = memory_->AllocatedBytes();
+  if (limit > 0 && allocated > limit) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("out of memory: ", allocated, " bytes are in use, the worker's limit is ", limit));
+  }
   if (IsLast(stage)) return FinishLastStage(micro_batch, std::move(output));
   Leave({stage + 1, v1::DIRECTION_FORWARD, micro_batch}, std::move(output));
   return absl::OkStatus();
@@ -131,15 +137,15 @@ absl::StatusOr<at::Tensor> TorchRank::TakeEdge(const Edge& edge) {
 
 absl::StatusOr<TensorView> TorchRank::TakeOutput(int stage, v1::Direction direction, int micro_batch) {
   TensorView view;
-  const absl::Status taken = RunTorch(
-      [&] { return Where(stage, "sending", micro_batch); },
-      [&]() -> absl::Status {
-        const int to = direction == v1::DIRECTION_FORWARD ? stage + 1 : stage - 1;
-        PENSTOCK_ASSIGN_OR_RETURN(at::Tensor tensor, TakeEdge({to, direction, micro_batch}));
-        if (!tensor.defined()) return absl::InternalError("tokens have no gradient to send");
-        view = ToView(std::move(tensor));
-        return absl::OkStatus();
-      });
+  const absl::Status taken =
+      RunTorch([&] { return Where(stage, "sending", micro_batch); },
+               [&]() -> absl::Status {
+                 const int to = direction == v1::DIRECTION_FORWARD ? stage + 1 : stage - 1;
+                 PENSTOCK_ASSIGN_OR_RETURN(at::Tensor tensor, TakeEdge({to, direction, micro_batch}));
+                 if (!tensor.defined()) return absl::InternalError("tokens have no gradient to send");
+                 view = ToView(std::move(tensor));
+                 return absl::OkStatus();
+               });
   if (!taken.ok()) return taken;
   return view;
 }
@@ -198,7 +204,8 @@ absl::StatusOr<PassResult> TorchRank::RunEndPass() {
 absl::Status TorchRank::Update(const v1::StepDecision& decision) {
   return RunTorch([&] { return absl::StrCat("the update of step ", pass_.step); },
                   [&] {
-                    state_->optimizer().Step(pass_.step, LearningRate(spec_.train(), pass_.step), decision.clip_scale());
+                    state_->optimizer().Step(pass_.step, LearningRate(spec_.train(), pass_.step),
+                                             decision.clip_scale());
                     for (const auto& statistics : parts_.statistics) statistics->Commit();
                     step_ = pass_.step;
                     Discard();

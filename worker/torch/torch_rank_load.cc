@@ -33,14 +33,15 @@ absl::Status TorchRank::Build(const v1::LoadRequest& request, Clock* clock) {
     return absl::InvalidArgumentError(absl::StrCat("precision ", spec_.train().precision(), " is not known; use fp32"));
   }
   if (plan_.micro_batches() < 1 || plan_.micro_batches() > spec_.train().batch_size()) {
-    return absl::InvalidArgumentError(absl::StrCat(plan_.micro_batches(), " micro-batches cannot be cut from a batch of ",
-                                                   spec_.train().batch_size()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        plan_.micro_batches(), " micro-batches cannot be cut from a batch of ", spec_.train().batch_size()));
   }
   uint32_t next_layer = 0;
   for (const v1::Stage& stage : plan_.stages()) {
     if (stage.first_layer() != next_layer || stage.end_layer() <= stage.first_layer()) {
-      return absl::InvalidArgumentError(absl::StrCat("the plan's stages do not cover the layers one by one: one starts at ",
-                                                     stage.first_layer(), " instead of ", next_layer));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the plan's stages do not cover the layers one by one: one starts at ", stage.first_layer(),
+                       " instead of ", next_layer));
     }
     next_layer = stage.end_layer();
   }
@@ -98,8 +99,9 @@ absl::Status TorchRank::CheckBatchNorm(const ModelInfo& model) const {
     if (spec_.model().layers(i).kind_case() != v1::Layer::kBatchNorm) continue;
     const int64_t values = info.input.Elements() / info.input.shape[0] * spec_.train().batch_size();
     if (values >= 2) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "layer ", info.name, ": batch_norm needs at least two values a channel in a mini-batch; raise train.batch_size"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("layer ", info.name,
+                     ": batch_norm needs at least two values a channel in a mini-batch; raise train.batch_size"));
   }
   return absl::OkStatus();
 }
@@ -117,7 +119,8 @@ absl::StatusOr<v1::SaveReply> TorchRank::Save(uint64_t step, const std::string& 
                                       PENSTOCK_ASSIGN_OR_RETURN(WrittenSafetensors written,
                                                                 state_->Write(JoinPath(directory, reply.file())));
                                       reply.set_bytes(written.bytes);
-                                      for (v1::TensorHash& hash : written.tensors) *reply.add_tensors() = std::move(hash);
+                                      for (v1::TensorHash& hash : written.tensors)
+                                        *reply.add_tensors() = std::move(hash);
                                       return absl::OkStatus();
                                     }));
   return reply;

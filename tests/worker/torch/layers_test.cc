@@ -1,6 +1,7 @@
 // Every layer kind beside its formula: the formula is written out in plain operators here and differentiated by torch's
 // autograd, the layer brings its own backward pass.
 #include <ATen/TensorOperators.h>
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/fake_clock.h"
 #include "common/philox.h"
-#include <google/protobuf/text_format.h>
 #include "model/layer_kind.h"
 #include "model/model_info.h"
 #include "worker/torch/gradient_order.h"
@@ -40,7 +40,8 @@ class BuiltLayer {
     v1::Model model;
     EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(layer_text, model.add_layers())) << layer_text;
     if (dtype == v1::DTYPE_INT64) {
-      EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString("name: 'after' lm_head { vocab: 9 }", model.add_layers()));
+      EXPECT_TRUE(
+          google::protobuf::TextFormat::ParseFromString("name: 'after' lm_head { vocab: 9 }", model.add_layers()));
     } else {
       EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString("name: 'after' linear { out: 9 }", model.add_layers()));
     }
@@ -185,24 +186,30 @@ TEST(LayersTest, PointwiseKindsFollowTheirFormulas) {
   ExpectLayer("name: 'l' gelu { exact: true }", {3, 37},
               [](const at::Tensor& x, const Weights&) { return x * 0.5 * (1 + (x / std::sqrt(2.0)).erf()); });
   ExpectLayer("name: 'l' silu {}", {3, 37}, [](const at::Tensor& x, const Weights&) { return x / (1 + (-x).exp()); });
-  ExpectLayer("name: 'l' tanh {}", {3, 37}, [](const at::Tensor& x, const Weights&) { return 1 - 2 / ((2 * x).exp() + 1); });
-  ExpectLayer("name: 'l' sigmoid {}", {3, 37}, [](const at::Tensor& x, const Weights&) { return 1 / (1 + (-x).exp()); });
-  ExpectLayer("name: 'l' flatten {}", {3, 2, 5, 7}, [](const at::Tensor& x, const Weights&) { return x.reshape({3, 70}); });
+  ExpectLayer("name: 'l' tanh {}", {3, 37},
+              [](const at::Tensor& x, const Weights&) { return 1 - 2 / ((2 * x).exp() + 1); });
+  ExpectLayer("name: 'l' sigmoid {}", {3, 37},
+              [](const at::Tensor& x, const Weights&) { return 1 / (1 + (-x).exp()); });
+  ExpectLayer("name: 'l' flatten {}", {3, 2, 5, 7}, [](const at::Tensor& x, const Weights&) {
+    return x.reshape({3, 70});
+  });
   ExpectLayer("name: 'l' dropout { p: 0.3 }", {4, 50},
               [](const at::Tensor& x, const Weights&) { return Dropped(x, "l", 0.3); });
 }
 
 TEST(LayersTest, NormsAndLinearLayersFollowTheirFormulas) {
-  ExpectLayer("name: 'l' linear { out: 11 }", {3, 5, 13}, [](const at::Tensor& x, const Weights& w) { return Linear(x, w, "l"); });
-  ExpectLayer("name: 'l' lm_head { vocab: 19 }", {3, 5, 13}, [](const at::Tensor& x, const Weights& w) { return Linear(x, w, "l"); });
+  ExpectLayer("name: 'l' linear { out: 11 }", {3, 5, 13},
+              [](const at::Tensor& x, const Weights& w) { return Linear(x, w, "l"); });
+  ExpectLayer("name: 'l' lm_head { vocab: 19 }", {3, 5, 13},
+              [](const at::Tensor& x, const Weights& w) { return Linear(x, w, "l"); });
   ExpectLayer("name: 'l' position_embedding { context: 9 }", {3, 5, 13},
               [](const at::Tensor& x, const Weights& w) { return x + w.at("l.weight").narrow(0, 0, 5); });
   ExpectLayer("name: 'l' layer_norm {}", {3, 5, 13},
               [](const at::Tensor& x, const Weights& w) { return LayerNorm(x, w.at("l.weight"), w.at("l.bias")); });
   ExpectLayer("name: 'l' rms_norm {}", {3, 5, 13},
               [](const at::Tensor& x, const Weights& w) { return RmsNorm(x, w.at("l.weight")); });
-  ExpectLayer("name: 'l' residual { block { name: 'l.a' linear { out: 13 } } block { name: 'l.b' tanh {} } }", {3, 5, 13},
-              [](const at::Tensor& x, const Weights& w) { return x + Linear(x, w, "l.a").tanh(); });
+  ExpectLayer("name: 'l' residual { block { name: 'l.a' linear { out: 13 } } block { name: 'l.b' tanh {} } }",
+              {3, 5, 13}, [](const at::Tensor& x, const Weights& w) { return x + Linear(x, w, "l.a").tanh(); });
 }
 
 // The kernel's window at each place, by unfolding.
@@ -223,25 +230,31 @@ TEST(LayersTest, ImageKindsFollowTheirFormulas) {
     const at::Tensor flat = windows.reshape({windows.size(0), windows.size(1), windows.size(2), -1});
     return at::matmul(flat, w.at("l.weight").reshape({w.at("l.weight").size(0), -1}).t()).permute({0, 3, 1, 2});
   };
-  ExpectLayer("name: 'l' conv2d { out: 5 kernel: 3 padding: 1 }", {2, 3, 7, 6}, [&](const at::Tensor& x, const Weights& w) {
-    return convolve(PaddedBy1(x), w, 1) + w.at("l.bias").reshape({1, -1, 1, 1});
-  });
+  ExpectLayer("name: 'l' conv2d { out: 5 kernel: 3 padding: 1 }", {2, 3, 7, 6},
+              [&](const at::Tensor& x, const Weights& w) {
+                return convolve(PaddedBy1(x), w, 1) + w.at("l.bias").reshape({1, -1, 1, 1});
+              });
   ExpectLayer("name: 'l' conv2d { out: 5 kernel: 3 stride: 2 bias: false }", {2, 3, 7, 7},
               [&](const at::Tensor& x, const Weights& w) { return convolve(x, w, 2); });
   ExpectLayer("name: 'l' max_pool { kernel: 2 }", {2, 3, 6, 8}, [](const at::Tensor& x, const Weights&) {
     return std::get<0>(Windows(x, 2, 2).reshape({2, 3, 3, 4, 4}).max(-1));
   });
   ExpectLayer("name: 'l' avg_pool { kernel: 3 stride: 2 padding: 1 }", {2, 3, 7, 7},
-              [](const at::Tensor& x, const Weights&) { return Windows(PaddedBy1(x), 3, 2).mean({-2, -1}); });
-  const auto batch_norm = [](const at::Tensor& x, const Weights& w, std::vector<int64_t> dims, std::vector<int64_t> shape) {
+              [](const at::Tensor& x, const Weights&) {
+                return Windows(PaddedBy1(x), 3, 2).mean({-2, -1});
+              });
+  const auto batch_norm = [](const at::Tensor& x, const Weights& w, std::vector<int64_t> dims,
+                             std::vector<int64_t> shape) {
     const at::Tensor centred = x - x.mean(dims, true);
     const at::Tensor normal = centred / (centred.pow(2).mean(dims, true) + 1e-5).sqrt();
     return normal * w.at("l.weight").reshape(shape) + w.at("l.bias").reshape(shape);
   };
-  ExpectLayer("name: 'l' batch_norm {}", {4, 3, 5, 5},
-              [&](const at::Tensor& x, const Weights& w) { return batch_norm(x, w, {0, 2, 3}, {1, -1, 1, 1}); });
-  ExpectLayer("name: 'l' batch_norm {}", {6, 13},
-              [&](const at::Tensor& x, const Weights& w) { return batch_norm(x, w, {0}, {1, -1}); });
+  ExpectLayer("name: 'l' batch_norm {}", {4, 3, 5, 5}, [&](const at::Tensor& x, const Weights& w) {
+    return batch_norm(x, w, {0, 2, 3}, {1, -1, 1, 1});
+  });
+  ExpectLayer("name: 'l' batch_norm {}", {6, 13}, [&](const at::Tensor& x, const Weights& w) {
+    return batch_norm(x, w, {0}, {1, -1});
+  });
 }
 
 TEST(LayersTest, AttentionAndBlocksFollowTheirFormulas) {
@@ -253,24 +266,27 @@ TEST(LayersTest, AttentionAndBlocksFollowTheirFormulas) {
   ExpectLayer("name: 'l' attention { heads: 4 kv_heads: 2 rotary: true bias: false }", {2, 7, 32},
               [](const at::Tensor& x, const Weights& w) {
                 const auto kv = Linear(x, w, "l.kv").chunk(2, -1);
-                return Linear(Attend(Heads(Linear(x, w, "l.q"), 4), Heads(kv[0], 2), Heads(kv[1], 2), true), w, "l.proj");
+                return Linear(Attend(Heads(Linear(x, w, "l.q"), 4), Heads(kv[0], 2), Heads(kv[1], 2), true), w,
+                              "l.proj");
               });
   ExpectLayer("name: 'l' gpt_block { heads: 2 dropout: 0.1 }", {2, 7, 16}, [](const at::Tensor& x, const Weights& w) {
     const auto parts = Linear(LayerNorm(x, w.at("l.ln_1.weight"), w.at("l.ln_1.bias")), w, "l.attn.qkv").chunk(3, -1);
     const at::Tensor y = Attend(Heads(parts[0], 2), Heads(parts[1], 2), Heads(parts[2], 2), false);
     const at::Tensor middle = x + Dropped(Linear(y, w, "l.attn.proj"), "l.attn.dropout", 0.1);
-    const at::Tensor hidden = GeluTanh(Linear(LayerNorm(middle, w.at("l.ln_2.weight"), w.at("l.ln_2.bias")), w, "l.mlp.fc"));
+    const at::Tensor hidden =
+        GeluTanh(Linear(LayerNorm(middle, w.at("l.ln_2.weight"), w.at("l.ln_2.bias")), w, "l.mlp.fc"));
     return middle + Dropped(Linear(hidden, w, "l.mlp.proj"), "l.mlp.dropout", 0.1);
   });
-  ExpectLayer("name: 'l' llama_block { heads: 4 kv_heads: 2 hidden: 24 }", {2, 7, 16}, [](const at::Tensor& x, const Weights& w) {
-    const at::Tensor n = RmsNorm(x, w.at("l.ln_1.weight"));
-    const at::Tensor y = Attend(Heads(Linear(n, w, "l.attn.q"), 4), Heads(Linear(n, w, "l.attn.k"), 2),
-                                Heads(Linear(n, w, "l.attn.v"), 2), true);
-    const at::Tensor middle = x + Linear(y, w, "l.attn.o");
-    const at::Tensor m = RmsNorm(middle, w.at("l.ln_2.weight"));
-    const at::Tensor gate = Linear(m, w, "l.mlp.gate");
-    return middle + Linear(gate / (1 + (-gate).exp()) * Linear(m, w, "l.mlp.up"), w, "l.mlp.down");
-  });
+  ExpectLayer("name: 'l' llama_block { heads: 4 kv_heads: 2 hidden: 24 }", {2, 7, 16},
+              [](const at::Tensor& x, const Weights& w) {
+                const at::Tensor n = RmsNorm(x, w.at("l.ln_1.weight"));
+                const at::Tensor y = Attend(Heads(Linear(n, w, "l.attn.q"), 4), Heads(Linear(n, w, "l.attn.k"), 2),
+                                            Heads(Linear(n, w, "l.attn.v"), 2), true);
+                const at::Tensor middle = x + Linear(y, w, "l.attn.o");
+                const at::Tensor m = RmsNorm(middle, w.at("l.ln_2.weight"));
+                const at::Tensor gate = Linear(m, w, "l.mlp.gate");
+                return middle + Linear(gate / (1 + (-gate).exp()) * Linear(m, w, "l.mlp.up"), w, "l.mlp.down");
+              });
 }
 
 TEST(LayersTest, AnEmbeddingSumsTheGradientsOfEachToken) {
@@ -300,7 +316,8 @@ TEST(LayersTest, DropoutAndBatchNormAreFixedFunctionsOutsideOfTraining) {
   norm.parts()->buffers["l.running_mean"].fill_(2);
   norm.parts()->buffers["l.running_var"].fill_(4 - 1e-5);
   const auto& parameters = norm.store()->parameters();
-  ExpectClose((x - 2) / 2 * parameters[0]->value + parameters[1]->value, norm.function()->Forward(x, evaluation, nullptr), "y");
+  ExpectClose((x - 2) / 2 * parameters[0]->value + parameters[1]->value,
+              norm.function()->Forward(x, evaluation, nullptr), "y");
 }
 
 TEST(LayersTest, BatchNormCommitsTheMiniBatchsStatisticsOnce) {
@@ -329,7 +346,8 @@ TEST(OptimizerTest, GroupingDoesNotChangeABit) {
     options.set_beta2(0.95);
     options.set_eps(1e-8);
     std::vector<LayerInfo> layers(9);
-    for (int i = 0; i < 9; ++i) layers[i].parameters = {{absl::StrCat("p", i), {2 * i + 1, 7}, {Init::Kind::kNormal, 1}, true}};
+    for (int i = 0; i < 9; ++i)
+      layers[i].parameters = {{absl::StrCat("p", i), {2 * i + 1, 7}, {Init::Kind::kNormal, 1}, true}};
     const auto train = [&](const std::vector<LayerInfo>& some) {
       ParameterStore store(some, Optimizer::SplitsByDecay(options), at::kCPU);
       store.Initialise(4);

@@ -56,7 +56,8 @@ std::string CsvFile(const ScratchDir& dir) {
   return path;
 }
 
-// 8 layers; dropout inside the blocks and as a layer, an uneven tail (7 samples in 3 micro-batches), clipping that bites.
+// 8 layers; dropout inside the blocks and as a layer, an uneven tail (7 samples in 3 micro-batches), clipping that
+// bites.
 std::string GptJob(const std::string& data) {
   return absl::StrCat(R"(
     model { input { dtype: DTYPE_INT64 shape: 24 } loss: LOSS_CROSS_ENTROPY
@@ -68,8 +69,10 @@ std::string GptJob(const std::string& data) {
       layers { name: "l.0" llama_block { heads: 4 kv_heads: 2 hidden: 64 } }
       layers { name: "ln_f" layer_norm {} }
       layers { name: "head" lm_head { vocab: 256 } } }
-    data { train { format: FORMAT_TEXT path: ")", data, R"(" part_end: 0.9 }
-           eval { format: FORMAT_TEXT path: ")", data, R"(" part_begin: 0.9 part_end: 1 } seq_len: 24 }
+    data { train { format: FORMAT_TEXT path: ")",
+                      data, R"(" part_end: 0.9 }
+           eval { format: FORMAT_TEXT path: ")",
+                      data, R"(" part_begin: 0.9 part_end: 1 } seq_len: 24 }
     pipeline { micro_batches: 3 }
     train { steps: 4 batch_size: 7 threads: 1 precision: "fp32" grad_clip: 0.5 seed: 11
       optimizer { name: ADAMW lr: 0.01 weight_decay: 0.1 beta1: 0.9 beta2: 0.95 eps: 1e-8 }
@@ -92,8 +95,10 @@ std::string ConvJob(const std::string& data) {
       layers { name: "fc.0" linear { out: 16 } }
       layers { name: "bn.1" batch_norm {} }
       layers { name: "fc.1" linear { out: 5 } } }
-    data { train { format: FORMAT_CSV path: ")", data, R"(" part_end: 0.8 target: "digit" scale: 0.0625 }
-           eval { format: FORMAT_CSV path: ")", data, R"(" part_begin: 0.8 part_end: 1 target: "digit" scale: 0.0625 } }
+    data { train { format: FORMAT_CSV path: ")",
+                      data, R"(" part_end: 0.8 target: "digit" scale: 0.0625 }
+           eval { format: FORMAT_CSV path: ")",
+                      data, R"(" part_begin: 0.8 part_end: 1 target: "digit" scale: 0.0625 } }
     pipeline { micro_batches: 4 }
     train { steps: 4 batch_size: 18 threads: 1 precision: "fp32" seed: 5
       optimizer { name: SGD lr: 0.05 momentum: 0.9 weight_decay: 0.001 } lr_schedule { name: CONSTANT } })");
@@ -143,7 +148,8 @@ void ExpectSameUnderEveryCutAndOrder(const std::string& job, int layers) {
   ExpectSame(expected, Train(job, std::vector<int>(layers, 1), RunOrder::kGpipe, 3), "a stage for each layer");
   for (RunOrder order : {RunOrder::kOneFOneB, RunOrder::kReverseBackward, RunOrder::kReverseForward}) {
     for (const std::vector<int>& cuts : {std::vector<int>{layers}, {2, layers - 5, 3}}) {
-      ExpectSame(expected, Train(job, cuts, order, 3), absl::StrCat("order ", static_cast<int>(order), ", ", cuts.size(), " stages"));
+      ExpectSame(expected, Train(job, cuts, order, 3),
+                 absl::StrCat("order ", static_cast<int>(order), ", ", cuts.size(), " stages"));
     }
   }
 }
@@ -298,9 +304,10 @@ TEST(PipelineTest, OutOfMemoryNamesStageMicroBatchAndFigures) {
   ASSERT_TRUE(pipeline.ok()) << pipeline.status();
   const absl::Status failed = pipeline->Step(1, RunOrder::kGpipe).status();
   EXPECT_EQ(failed.code(), absl::StatusCode::kResourceExhausted) << failed;
-  EXPECT_THAT(std::string(failed.message()),
-              AllOf(HasSubstr("stage 0, layer "), HasSubstr("forward of micro-batch "), HasSubstr("out of memory on cpu"),
-                    HasSubstr(absl::StrCat("the worker's limit is ", loaded_bytes + (1 << 20)))));
+  EXPECT_THAT(
+      std::string(failed.message()),
+      AllOf(HasSubstr("stage 0, layer "), HasSubstr("forward of micro-batch "), HasSubstr("out of memory on cpu"),
+            HasSubstr(absl::StrCat("the worker's limit is ", loaded_bytes + (1 << 20)))));
 }
 
 TEST(TorchDeviceTest, NamesWhatIsNotADeviceAndWhatIsMissing) {

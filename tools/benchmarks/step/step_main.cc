@@ -1,6 +1,6 @@
 // Times training steps of a GPT in one process, without a network: what worker/torch costs by itself.
-// Prints "ready", then for each line on stdin runs a step and prints its seconds; with --layers N it runs N steps at once
-// and prints the time of each layer's forward and backward pass and of the update instead.
+// Prints "ready", then for each line on stdin runs a step and prints its seconds; with --layers N it runs N steps at
+// once and prints the time of each layer's forward and backward pass and of the update instead.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -56,9 +56,12 @@ void TimeLayers(Pipeline* pipeline, int steps) {
   std::map<std::string, std::vector<absl::Duration>> spent;  // "forward": by stage
   for (const char* kind : {"forward", "backward", "end", "update"}) spent[kind].resize(pipeline->stages());
   for (int step = 1; step <= steps; ++step) {
-    CHECK(pipeline->Step(step, RunOrder::kOneFOneB, [&](const char* kind, int stage, absl::Duration took) {
-      if (step > 1) spent[kind][stage] += took;
-    }).ok());
+    CHECK(pipeline
+              ->Step(step, RunOrder::kOneFOneB,
+                     [&](const char* kind, int stage, absl::Duration took) {
+                       if (step > 1) spent[kind][stage] += took;
+                     })
+              .ok());
   }
   absl::PrintF("%-8s %12s %12s %12s %12s   ms a step\n", "layer", "forward", "backward", "end", "update");
   for (int stage = 0; stage < pipeline->stages(); ++stage) {

@@ -76,7 +76,8 @@ class Rotary {
     float* sines = sin.mutable_data_ptr<float>();
     for (int64_t t = 0; t < time; ++t) {
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(t) * std::pow(base_, -static_cast<double>(i) / static_cast<double>(half));
+        const double angle =
+            static_cast<double>(t) * std::pow(base_, -static_cast<double>(i) / static_cast<double>(half));
         cosines[t * half + i] = static_cast<float>(std::cos(angle));
         sines[t * half + i] = static_cast<float>(std::sin(angle));
       }

@@ -1,7 +1,6 @@
-// A BatchNorm's moving averages: each micro-batch leaves its statistics, the mini-batch's are merged in micro-batch order
-// and committed once, with the optimizer's update. Thread-compatible.
-// Source: docs/models.md, "batch_norm"; Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
-// sample variances" (1979).
+// A BatchNorm's moving averages: each micro-batch leaves its statistics, the mini-batch's are merged in micro-batch
+// order and committed once, with the optimizer's update. Thread-compatible. Source: docs/models.md, "batch_norm"; Chan,
+// Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 #ifndef PENSTOCK_WORKER_TORCH_LAYERS_BATCH_STATISTICS_H_
 #define PENSTOCK_WORKER_TORCH_LAYERS_BATCH_STATISTICS_H_
 

@@ -112,34 +112,53 @@ PoolShape ShapeOf(const v1::Pool& pool) { return {pool.kernel(), pool.stride(), 
 
 LayerFunctionPtr LayerBuilder::Build() const {
   switch (layer_.kind_case()) {
-    case v1::Layer::kEmbedding: return MakeEmbedding(Required("weight"));
-    case v1::Layer::kPositionEmbedding: return MakePositionEmbedding(Required("weight"));
-    case v1::Layer::kLinear: return MakeLinear(Linear(""));
+    case v1::Layer::kEmbedding:
+      return MakeEmbedding(Required("weight"));
+    case v1::Layer::kPositionEmbedding:
+      return MakePositionEmbedding(Required("weight"));
+    case v1::Layer::kLinear:
+      return MakeLinear(Linear(""));
     case v1::Layer::kConv2D:
       return MakeConv2d(Required("weight"), Optional("bias"), layer_.conv2d().stride(), layer_.conv2d().padding());
-    case v1::Layer::kMaxPool: return MakeMaxPool(ShapeOf(layer_.max_pool()));
-    case v1::Layer::kAvgPool: return MakeAvgPool(ShapeOf(layer_.avg_pool()));
-    case v1::Layer::kBatchNorm: return BatchNorm();
+    case v1::Layer::kMaxPool:
+      return MakeMaxPool(ShapeOf(layer_.max_pool()));
+    case v1::Layer::kAvgPool:
+      return MakeAvgPool(ShapeOf(layer_.avg_pool()));
+    case v1::Layer::kBatchNorm:
+      return BatchNorm();
     case v1::Layer::kLayerNorm:
       return MakeLayerNorm(Required("weight"), Optional("bias"), layer_.layer_norm().eps());
-    case v1::Layer::kRmsNorm: return MakeRmsNorm(Required("weight"), layer_.rms_norm().eps());
-    case v1::Layer::kRelu: return MakeActivation(Activation::kRelu);
+    case v1::Layer::kRmsNorm:
+      return MakeRmsNorm(Required("weight"), layer_.rms_norm().eps());
+    case v1::Layer::kRelu:
+      return MakeActivation(Activation::kRelu);
     case v1::Layer::kGelu:
       return MakeActivation(layer_.gelu().exact() ? Activation::kGeluExact : Activation::kGeluTanh);
-    case v1::Layer::kSilu: return MakeActivation(Activation::kSilu);
-    case v1::Layer::kTanh: return MakeActivation(Activation::kTanh);
-    case v1::Layer::kSigmoid: return MakeActivation(Activation::kSigmoid);
-    case v1::Layer::kDropout: return MakeDropout(layer_.name(), layer_.dropout().p());
-    case v1::Layer::kFlatten: return MakeFlatten();
-    case v1::Layer::kResidual: return Residual();
-    case v1::Layer::kAttention: return Attention();
-    case v1::Layer::kGptBlock: return GptBlock();
-    case v1::Layer::kLlamaBlock: return LlamaBlock();
-    case v1::Layer::kLmHead: return MakeLinear(Linear(""));
+    case v1::Layer::kSilu:
+      return MakeActivation(Activation::kSilu);
+    case v1::Layer::kTanh:
+      return MakeActivation(Activation::kTanh);
+    case v1::Layer::kSigmoid:
+      return MakeActivation(Activation::kSigmoid);
+    case v1::Layer::kDropout:
+      return MakeDropout(layer_.name(), layer_.dropout().p());
+    case v1::Layer::kFlatten:
+      return MakeFlatten();
+    case v1::Layer::kResidual:
+      return Residual();
+    case v1::Layer::kAttention:
+      return Attention();
+    case v1::Layer::kGptBlock:
+      return GptBlock();
+    case v1::Layer::kLlamaBlock:
+      return LlamaBlock();
+    case v1::Layer::kLmHead:
+      return MakeLinear(Linear(""));
     case v1::Layer::kDelay:
       return MakeDelay(parts_->clock, absl::Microseconds(layer_.delay().forward_us()),
                        absl::Microseconds(layer_.delay().input_grad_us() + layer_.delay().weight_grad_us()));
-    case v1::Layer::KIND_NOT_SET: break;
+    case v1::Layer::KIND_NOT_SET:
+      break;
   }
   LOG(FATAL) << "layer " << layer_.name() << " has no kind";
   return nullptr;

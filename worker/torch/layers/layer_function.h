@@ -84,9 +84,7 @@ class LayerFunction {
 };
 
 // Whether nothing but `tensor` refers to its memory, so that it may be overwritten. Values do not depend on the answer.
-inline bool IsSole(const at::Tensor& tensor) {
-  return tensor.use_count() == 1 && tensor.storage().use_count() == 1;
-}
+inline bool IsSole(const at::Tensor& tensor) { return tensor.use_count() == 1 && tensor.storage().use_count() == 1; }
 
 // a + b, in a's memory where that is free.
 inline at::Tensor AddInto(at::Tensor a, const at::Tensor& b) {

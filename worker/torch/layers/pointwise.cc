@@ -22,12 +22,24 @@ class ActivationFunction final : public LayerFunction {
     if (!context.input_gradient) return {};
     at::Tensor out = IsSole(gradient) ? gradient : at::empty_like(gradient);
     switch (activation_) {
-      case Activation::kRelu: at::threshold_backward_out(out, gradient, kept, 0); break;
-      case Activation::kGeluTanh: at::gelu_backward_out(out, gradient, kept, "tanh"); break;
-      case Activation::kGeluExact: at::gelu_backward_out(out, gradient, kept, "none"); break;
-      case Activation::kSilu: at::silu_backward_out(out, gradient, kept); break;
-      case Activation::kTanh: at::tanh_backward_out(out, gradient, kept); break;
-      case Activation::kSigmoid: at::sigmoid_backward_out(out, gradient, kept); break;
+      case Activation::kRelu:
+        at::threshold_backward_out(out, gradient, kept, 0);
+        break;
+      case Activation::kGeluTanh:
+        at::gelu_backward_out(out, gradient, kept, "tanh");
+        break;
+      case Activation::kGeluExact:
+        at::gelu_backward_out(out, gradient, kept, "none");
+        break;
+      case Activation::kSilu:
+        at::silu_backward_out(out, gradient, kept);
+        break;
+      case Activation::kTanh:
+        at::tanh_backward_out(out, gradient, kept);
+        break;
+      case Activation::kSigmoid:
+        at::sigmoid_backward_out(out, gradient, kept);
+        break;
     }
     return out;
   }
@@ -39,12 +51,18 @@ class ActivationFunction final : public LayerFunction {
 
   at::Tensor Apply(const at::Tensor& x) const {
     switch (activation_) {
-      case Activation::kRelu: return at::relu(x);
-      case Activation::kGeluTanh: return at::gelu(x, "tanh");
-      case Activation::kGeluExact: return at::gelu(x, "none");
-      case Activation::kSilu: return at::silu(x);
-      case Activation::kTanh: return at::tanh(x);
-      case Activation::kSigmoid: return at::sigmoid(x);
+      case Activation::kRelu:
+        return at::relu(x);
+      case Activation::kGeluTanh:
+        return at::gelu(x, "tanh");
+      case Activation::kGeluExact:
+        return at::gelu(x, "none");
+      case Activation::kSilu:
+        return at::silu(x);
+      case Activation::kTanh:
+        return at::tanh(x);
+      case Activation::kSigmoid:
+        return at::sigmoid(x);
     }
     return x;
   }

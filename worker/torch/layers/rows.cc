@@ -90,8 +90,9 @@ class LayerNormFunction final : public LayerFunction {
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     const at::Tensor rstd = tape->Pop(), mean = tape->Pop(), x = tape->Pop();
-    auto [dx, dweight, dbias] = at::native_layer_norm_backward(gradient, x, {x.size(-1)}, mean, rstd, weight_->value,
-                                                               Bias(), {context.input_gradient, true, bias_ != nullptr});
+    auto [dx, dweight, dbias] =
+        at::native_layer_norm_backward(gradient, x, {x.size(-1)}, mean, rstd, weight_->value, Bias(),
+                                       {context.input_gradient, true, bias_ != nullptr});
     sink->Add(weight_, std::move(dweight));
     if (bias_ != nullptr) sink->Add(bias_, std::move(dbias));
     return dx;

@@ -11,8 +11,7 @@ class Conv2dFunction final : public LayerFunction {
       : weight_(weight), bias_(bias), stride_({stride, stride}), padding_({padding, padding}) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    const std::optional<at::Tensor> bias =
-        bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
+    const std::optional<at::Tensor> bias = bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
     at::Tensor y = at::convolution(x, weight_->value, bias, stride_, padding_, kOne, /*transposed=*/false, kZero,
                                    /*groups=*/1);
     if (tape != nullptr) tape->Push(std::move(x));
@@ -22,9 +21,9 @@ class Conv2dFunction final : public LayerFunction {
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     const at::Tensor x = tape->Pop();
     const std::vector<int64_t> bias_sizes = {weight_->value.size(0)};
-    auto [dx, dweight, dbias] = at::convolution_backward(
-        gradient, x, weight_->value, bias_sizes, stride_, padding_, kOne, /*transposed=*/false, kZero, /*groups=*/1,
-        {context.input_gradient, true, bias_ != nullptr});
+    auto [dx, dweight, dbias] =
+        at::convolution_backward(gradient, x, weight_->value, bias_sizes, stride_, padding_, kOne, /*transposed=*/false,
+                                 kZero, /*groups=*/1, {context.input_gradient, true, bias_ != nullptr});
     sink->Add(weight_, std::move(dweight));
     if (bias_ != nullptr) sink->Add(bias_, std::move(dbias));
     return dx;
@@ -65,8 +64,8 @@ class MaxPoolFunction final : public LayerFunction {
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink*) override {
     const at::Tensor indices = tape->Pop(), x = tape->Pop();
     if (!context.input_gradient) return {};
-    return at::max_pool2d_with_indices_backward(gradient, x, args_.kernel, args_.stride, args_.padding, kDilation, false,
-                                                indices);
+    return at::max_pool2d_with_indices_backward(gradient, x, args_.kernel, args_.stride, args_.padding, kDilation,
+                                                false, indices);
   }
 
  private:
