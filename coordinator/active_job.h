@@ -47,9 +47,9 @@ struct ActiveJob {
   StepBarrier barrier;
   JobProgress progress;
 
-  v1::JobStatus status;        // what people see
-  uint64_t version = 1;        // grows with each change of it
-  v1::JobState saved_state;    // that the store was last told of, with its reason
+  v1::JobStatus status;      // what people see
+  uint64_t version = 1;      // grows with each change of it
+  v1::JobState saved_state;  // that the store was last told of, with its reason
   std::string saved_reason;
 
   std::shared_ptr<const Assignment> assignment;    // from the placement on
@@ -58,9 +58,9 @@ struct ActiveJob {
   std::vector<v1::TensorHash> hashes;              // of the step under way, log.hash only
   int hashed_ranks = 0;
 
-  std::vector<VoteDone> waiting;                // votes of the step under way
-  std::optional<std::string> votes_dropped;     // why no more votes are taken
-  std::optional<StepOutcome> outcome;           // of the step that is being decided
+  std::vector<VoteDone> waiting;                 // votes of the step under way
+  std::optional<std::string> votes_dropped;      // why no more votes are taken
+  std::optional<StepOutcome> outcome;            // of the step that is being decided
   std::optional<StepMetrics> unwritten_metrics;  // waits for its hash
 };
 

@@ -167,8 +167,7 @@ absl::StatusOr<v1::RegisterReply> Core::Register(const v1::RegisterRequest& requ
   PENSTOCK_ASSIGN_OR_RETURN(const uint64_t incarnation, store_->NextIncarnation(request.id()));
   auto client = std::make_shared<WorkerClient>(request.address());
   CoreLock lock(this);
-  PENSTOCK_ASSIGN_OR_RETURN(v1::RegisterReply reply,
-                            membership_.Register(request, incarnation, clock_->Monotonic()));
+  PENSTOCK_ASSIGN_OR_RETURN(v1::RegisterReply reply, membership_.Register(request, incarnation, clock_->Monotonic()));
   clients_[request.id()] = std::move(client);
   LOG(INFO) << "worker " << request.id() << " registered: " << request.device() << " at " << request.address()
             << ", pid " << request.pid() << ", incarnation " << incarnation;
@@ -177,8 +176,7 @@ absl::StatusOr<v1::RegisterReply> Core::Register(const v1::RegisterRequest& requ
 
 absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request) {
   CoreLock lock(this);
-  PENSTOCK_ASSIGN_OR_RETURN(const Membership::HeartbeatNews news,
-                            membership_.Heartbeat(request, clock_->Monotonic()));
+  PENSTOCK_ASSIGN_OR_RETURN(const Membership::HeartbeatNews news, membership_.Heartbeat(request, clock_->Monotonic()));
   if (news.first) Schedule();
   if (!news.fresh) return absl::OkStatus();
   ActiveJob* job = Find(request.counters().job());
@@ -200,8 +198,8 @@ absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request) {
       }
     });
     if (!taken) {
-        LOG_EVERY_N(ERROR, 100) << "log lines of job " << id << " were dropped: the disk is too slow";
-      }
+      LOG_EVERY_N(ERROR, 100) << "log lines of job " << id << " were dropped: the disk is too slow";
+    }
   }
   return absl::OkStatus();
 }

@@ -145,10 +145,10 @@ class Core {
   std::string address_ ABSL_GUARDED_BY(mu_);
   std::string http_address_ ABSL_GUARDED_BY(mu_);
   Membership membership_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, std::shared_ptr<WorkerClient>> clients_ ABSL_GUARDED_BY(mu_);    // by worker
-  std::map<std::string, std::unique_ptr<ActiveJob>> jobs_ ABSL_GUARDED_BY(mu_);          // by id
-  std::vector<std::string> queue_ ABSL_GUARDED_BY(mu_);                                  // PENDING, oldest first
-  std::map<std::string, std::weak_ptr<WorkerLease>> leases_ ABSL_GUARDED_BY(mu_);        // by name
+  std::map<std::string, std::shared_ptr<WorkerClient>> clients_ ABSL_GUARDED_BY(mu_);  // by worker
+  std::map<std::string, std::unique_ptr<ActiveJob>> jobs_ ABSL_GUARDED_BY(mu_);        // by id
+  std::vector<std::string> queue_ ABSL_GUARDED_BY(mu_);                                // PENDING, oldest first
+  std::map<std::string, std::weak_ptr<WorkerLease>> leases_ ABSL_GUARDED_BY(mu_);      // by name
   uint64_t next_lease_ ABSL_GUARDED_BY(mu_) = 1;
   std::vector<std::function<void()>> work_ ABSL_GUARDED_BY(mu_);
   int calls_under_way_ ABSL_GUARDED_BY(mu_) = 0;

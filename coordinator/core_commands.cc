@@ -171,8 +171,8 @@ void Core::WriteMetrics(const std::string& job, StepMetrics metrics) {
   disk_->Post([records = records_, job, metrics = std::move(metrics)] {
     const absl::Status status = records->AppendMetrics(job, metrics);
     if (!status.ok()) {
-        LOG_EVERY_N(ERROR, 100) << "metrics of job " << job << ": " << status;
-      }
+      LOG_EVERY_N(ERROR, 100) << "metrics of job " << job << ": " << status;
+    }
   });
 }
 
@@ -220,7 +220,8 @@ void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::
     Feed(job, Committed{assignment.epoch, info.status()});
   }
   if (!info.ok()) return;
-  const auto pruned = PruneCheckpoints(assignment.checkpoint_dir, static_cast<int>(assignment.spec.checkpoint().keep()));
+  const auto pruned =
+      PruneCheckpoints(assignment.checkpoint_dir, static_cast<int>(assignment.spec.checkpoint().keep()));
   if (!pruned.ok()) LOG(ERROR) << "old checkpoints of job " << assignment.job << " stay: " << pruned.status();
 }
 

@@ -39,8 +39,8 @@ absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {
   PENSTOCK_ASSIGN_OR_RETURN(*reply.mutable_plan(), CheckAndPlan(spec, limits));
   if (static_cast<size_t>(reply.plan().train_size()) > limits.size()) {
     return absl::FailedPreconditionError(absl::StrCat("the plan has ", reply.plan().train_size(),
-                                                      " ranks, the cluster ", limits.size(), " workers: add workers, or ",
-                                                      "lower pipeline.stages"));
+                                                      " ranks, the cluster ", limits.size(),
+                                                      " workers: add workers, or ", "lower pipeline.stages"));
   }
   for (const std::string& note : Advice(spec, reply.plan())) reply.add_notes(note);
   return reply;
@@ -55,8 +55,8 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
     absl::MutexLock lock(&mu_);
     if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
     if (queue_.size() >= max_queued_) {
-      return absl::ResourceExhaustedError(absl::StrCat(queue_.size(), " jobs wait already, the most that may; try again ",
-                                                       "when some have started, or stop some"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          queue_.size(), " jobs wait already, the most that may; try again ", "when some have started, or stop some"));
     }
     limits = membership_.MemoryLimits();
   }

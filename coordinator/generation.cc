@@ -79,7 +79,10 @@ absl::StatusOr<v1::Plan> PlanFor(v1::JobSpec* spec, int workers) {
 class Generation {
  public:
   Generation(std::shared_ptr<WorkerLease> lease, v1::JobSpec spec, v1::Plan plan, uint64_t epoch)
-      : lease_(std::move(lease)), spec_(std::move(spec)), plan_(std::move(plan)), epoch_(epoch),
+      : lease_(std::move(lease)),
+        spec_(std::move(spec)),
+        plan_(std::move(plan)),
+        epoch_(epoch),
         ranks_(plan_.train_size()) {}
 
   ~Generation() {

@@ -13,8 +13,9 @@ constexpr size_t kRecentSteps = 51;
 // "wte .. h.1", or the one layer's name.
 std::string LayersText(const v1::JobSpec& spec, const v1::Stage& stage) {
   const auto name = [&spec](uint32_t layer) {
-    return layer < static_cast<uint32_t>(spec.model().layers_size()) ? spec.model().layers(static_cast<int>(layer)).name()
-                                                                     : std::string("?");
+    return layer < static_cast<uint32_t>(spec.model().layers_size())
+               ? spec.model().layers(static_cast<int>(layer)).name()
+               : std::string("?");
   };
   if (stage.end_layer() <= stage.first_layer() + 1) return name(stage.first_layer());
   return absl::StrCat(name(stage.first_layer()), " .. ", name(stage.end_layer() - 1));
@@ -87,9 +88,7 @@ StepMetrics JobProgress::OnStep(const StepOutcome& outcome) {
   return last_;
 }
 
-bool JobProgress::LogsStep(uint64_t step) const {
-  return hash_ || step % log_every_ == 0 || step == train_.steps();
-}
+bool JobProgress::LogsStep(uint64_t step) const { return hash_ || step % log_every_ == 0 || step == train_.steps(); }
 
 double JobProgress::MedianStepSeconds() const {
   if (recent_step_seconds_.empty()) return last_.step_seconds;

@@ -41,8 +41,8 @@ class JobProgress {
   const v1::Train train_;
   const uint64_t log_every_;
   const bool hash_;
-  const bool tokens_;              // else samples
-  const double units_per_step_;    // tokens or samples
+  const bool tokens_;            // else samples
+  const double units_per_step_;  // tokens or samples
   std::vector<v1::StageStatus> stages_;
   std::vector<int> stage_rank_;
   StepMetrics last_;

@@ -81,8 +81,8 @@ absl::Status Serve(const ClusterSpec& cluster, const CoordinatorOptions& options
   Core core(cluster, store.get(), &records, Clock::Real());
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
                             CoordinatorServer::Start(cluster.listen, &core));
-  StatusSources sources{[&core] { return core.Status(); },
-                        [&core](const std::string& job) { return core.Get(job); }, [&core] { return core.Ready(); }};
+  StatusSources sources{[&core] { return core.Status(); }, [&core](const std::string& job) { return core.Get(job); },
+                        [&core] { return core.Ready(); }};
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<StatusServer> http, StartStatusServer(cluster.http, sources));
   PENSTOCK_RETURN_IF_ERROR(core.Start(server->address(), http->Address()));
   if (cluster.launch == LaunchWith::kLocal) {
@@ -102,6 +102,7 @@ absl::Status Serve(const ClusterSpec& cluster, const CoordinatorOptions& options
 
 int Main(int argc, char** argv) {
   KeepPages();
+  SkipLockOrderSearch();
   StartLogging(argv[0]);
   const absl::StatusOr<CoordinatorOptions> options = ParseCoordinatorOptions({argv + 1, argv + argc});
   if (!options.ok()) {
@@ -114,6 +115,7 @@ int Main(int argc, char** argv) {
   }
   const sigset_t signals = EndSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // whoever reads --ready-fd or our log may end before us
   if (options->die_with_parent) {
     const pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -90,8 +90,8 @@ absl::Status Membership::CheckIncarnation(const std::string& id, uint64_t incarn
     return absl::AbortedError(absl::StrCat("worker ", id, " has a newer incarnation, ", worker->incarnation, " (",
                                            Process(worker->registered), "); this one is ", incarnation));
   }
-  return absl::NotFoundError(absl::StrCat("worker ", id, " with incarnation ", incarnation,
-                                          " is not registered here: register again"));
+  return absl::NotFoundError(
+      absl::StrCat("worker ", id, " with incarnation ", incarnation, " is not registered here: register again"));
 }
 
 absl::StatusOr<Membership::HeartbeatNews> Membership::Heartbeat(const v1::HeartbeatRequest& request,
@@ -118,7 +118,8 @@ std::vector<WorkerLoss> Membership::Advance(absl::Duration now) {
     if (!worker.live()) continue;
     worker.seen = std::min(worker.seen + late, now);
     if (now - worker.seen < lost_after_) continue;
-    losses.push_back(Lose(&worker, {Fault::Kind::kSilent, "",
+    losses.push_back(Lose(&worker, {Fault::Kind::kSilent,
+                                    "",
                                     absl::StrCat("no heartbeat for ", absl::FormatDuration(now - worker.seen),
                                                  ": its process hangs, or its host is down or cut off"),
                                     {}}));
@@ -192,8 +193,12 @@ bool Membership::IsLive(const std::string& id) const {
 WorkerHandle Membership::Handle(const std::string& id) const {
   const Worker* worker = Find(id);
   CHECK(worker != nullptr && worker->live()) << id;
-  return {id, worker->incarnation, worker->registered.address(),
-          absl::StrCat(id, ", ", Process(worker->registered)), worker->registered.fingerprint(), worker->memory_bytes};
+  return {id,
+          worker->incarnation,
+          worker->registered.address(),
+          absl::StrCat(id, ", ", Process(worker->registered)),
+          worker->registered.fingerprint(),
+          worker->memory_bytes};
 }
 
 std::vector<WorkerHandle> Membership::Live() const {
@@ -207,7 +212,8 @@ std::vector<WorkerHandle> Membership::Live() const {
 absl::Status Membership::Ready() const {
   std::vector<std::string> missing;
   for (const Worker& worker : workers_) {
-    if (worker.expected && !(worker.live() && worker.heard)) missing.push_back(absl::StrCat(worker.id, " (", worker.reason, ")"));
+    if (worker.expected && !(worker.live() && worker.heard))
+      missing.push_back(absl::StrCat(worker.id, " (", worker.reason, ")"));
   }
   if (missing.empty()) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("workers are missing: ", absl::StrJoin(missing, ", ")));
@@ -232,10 +238,18 @@ std::vector<v1::WorkerStatus> Membership::Status(absl::Duration now) const {
     status.set_reason(worker.reason);
     status.set_job(worker.job);
     switch (worker.state) {
-      case State::kStarting: status.set_state("starting"); break;
-      case State::kIdle: status.set_state(worker.heard ? "idle" : "starting"); break;
-      case State::kBusy: status.set_state("busy"); break;
-      case State::kLost: status.set_state("lost"); break;
+      case State::kStarting:
+        status.set_state("starting");
+        break;
+      case State::kIdle:
+        status.set_state(worker.heard ? "idle" : "starting");
+        break;
+      case State::kBusy:
+        status.set_state("busy");
+        break;
+      case State::kLost:
+        status.set_state("lost");
+        break;
     }
     if (worker.live()) status.set_heartbeat_age_seconds(absl::ToDoubleSeconds(now - worker.seen));
   }

@@ -42,7 +42,8 @@ absl::StatusOr<CoordinatorOptions> ParseCoordinatorOptions(const std::vector<std
       options.config = value;
     } else if (flag == "--ready-fd") {
       if (!absl::SimpleAtoi(value, &options.ready_fd) || options.ready_fd < 0) {
-        return absl::InvalidArgumentError(absl::StrCat("--ready-fd takes a file descriptor's number, not '", value, "'"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("--ready-fd takes a file descriptor's number, not '", value, "'"));
       }
     } else if (flag == "--worker-binary") {
       options.worker_binary = value;

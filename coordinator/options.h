@@ -10,8 +10,8 @@
 namespace penstock {
 
 struct CoordinatorOptions {
-  std::string config;         // cluster.yaml
-  int ready_fd = -1;          // takes one line of JSON once the coordinator listens; -1: none
+  std::string config;  // cluster.yaml
+  int ready_fd = -1;   // takes one line of JSON once the coordinator listens; -1: none
   bool die_with_parent = false;
   std::string worker_binary;  // empty: looked for beside this program
   bool help = false;

@@ -30,7 +30,8 @@ class JobsService final : public v1::Jobs::Service {
                         grpc::ServerWriter<v1::GenerateReply>* writer) override;
 
  private:
-  absl::Status WatchJob(grpc::ServerContext* context, const std::string& job, grpc::ServerWriter<v1::JobStatus>* writer);
+  absl::Status WatchJob(grpc::ServerContext* context, const std::string& job,
+                        grpc::ServerWriter<v1::JobStatus>* writer);
   absl::Status StreamLog(grpc::ServerContext* context, const v1::LogsRequest& request,
                          grpc::ServerWriter<v1::LogChunk>* writer);
   Core* const core_;

@@ -18,8 +18,8 @@ absl::StatusOr<std::optional<StepOutcome>> StepBarrier::Add(const v1::StepVote& 
     return absl::InvalidArgumentError(absl::StrCat("rank ", vote.rank(), " votes; the plan has ", ranks_, " ranks"));
   }
   if (vote.step() != next_step) {
-    return absl::FailedPreconditionError(absl::StrCat("rank ", vote.rank(), " votes on step ", vote.step(),
-                                                      "; the job's next step is ", next_step));
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", vote.rank(), " votes on step ", vote.step(), "; the job's next step is ", next_step));
   }
   votes_.try_emplace(vote.rank(), vote);
   if (static_cast<int>(votes_.size()) < ranks_) return std::nullopt;

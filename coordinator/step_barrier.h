@@ -19,7 +19,7 @@ namespace penstock {
 // What the votes of all ranks on a step say together.
 struct StepOutcome {
   uint64_t step = 0;
-  std::string fault;       // empty: all finite; else what was not: "the gradient of h.0.ln_1.weight is not finite"
+  std::string fault;  // empty: all finite; else what was not: "the gradient of h.0.ln_1.weight is not finite"
   double grad_norm = 0;
   double clip_scale = 1;
   double loss = 0;

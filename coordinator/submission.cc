@@ -42,10 +42,10 @@ absl::StatusOr<std::string> FindResumePoint(const v1::JobSpec& spec, const std::
 absl::Status CheckFolderIsFree(const std::string& dir) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, ListCheckpoints(dir));
   if (entries.empty()) return absl::OkStatus();
-  return absl::AlreadyExistsError(absl::StrCat(
-      "checkpoint folder ", dir, " already holds checkpoints", entries[0].job.empty() ? "" : " of job ", entries[0].job,
-      ", the newest ", entries[0].info.path(), ": submit with --resume to go on from it, or give checkpoint.dir another ",
-      "folder"));
+  return absl::AlreadyExistsError(
+      absl::StrCat("checkpoint folder ", dir, " already holds checkpoints", entries[0].job.empty() ? "" : " of job ",
+                   entries[0].job, ", the newest ", entries[0].info.path(),
+                   ": submit with --resume to go on from it, or give checkpoint.dir another ", "folder"));
 }
 
 }  // namespace

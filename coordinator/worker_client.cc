@@ -58,9 +58,8 @@ void WorkerClient::Start(const std::shared_ptr<WorkerCall>& call, Method method,
     return;
   }
   // A cancellation that comes between Begin and here is kept by the context and takes effect at the start.
-  (stub_->async()->*method)(state->context.get(), &state->request, &state->reply, [state](grpc::Status status) {
-    state->done(FromGrpc(status), state->reply);
-  });
+  (stub_->async()->*method)(state->context.get(), &state->request, &state->reply,
+                            [state](grpc::Status status) { state->done(FromGrpc(status), state->reply); });
 }
 
 void WorkerClient::Load(const std::shared_ptr<WorkerCall>& call, v1::LoadRequest request, Done<v1::LoadReply> done) {
@@ -73,8 +72,8 @@ void WorkerClient::Load(const std::shared_ptr<WorkerCall>& call, v1::LoadRequest
 // A range of steps takes as long as it takes: heartbeats and the workers' own deadlines watch over it.
 void WorkerClient::Run(const std::shared_ptr<WorkerCall>& call, v1::RunRequest request, Done<v1::RunReply> done) {
   using Async = v1::Worker::StubInterface::async_interface;
-  void (Async::*method)(grpc::ClientContext*, const v1::RunRequest*, v1::RunReply*,
-                        std::function<void(grpc::Status)>) = &Async::Run;
+  void (Async::*method)(grpc::ClientContext*, const v1::RunRequest*, v1::RunReply*, std::function<void(grpc::Status)>) =
+      &Async::Run;
   Start<v1::RunRequest, v1::RunReply>(call, method, absl::InfiniteDuration(), std::move(request), std::move(done));
 }
 

@@ -7,7 +7,10 @@ namespace penstock {
 
 WorkerLease::WorkerLease(std::string name, std::vector<WorkerHandle> workers,
                          std::vector<std::shared_ptr<WorkerClient>> clients, std::function<void()> release)
-    : name_(std::move(name)), workers_(std::move(workers)), clients_(std::move(clients)), release_(std::move(release)) {}
+    : name_(std::move(name)),
+      workers_(std::move(workers)),
+      clients_(std::move(clients)),
+      release_(std::move(release)) {}
 
 WorkerLease::~WorkerLease() { release_(); }
 

@@ -24,7 +24,7 @@ struct JobCourse {
   uint32_t sample_tokens = 0;            // 0: no sample
   std::vector<int64_t> sample_prompt;    // not empty when a sample is asked for
   uint64_t seed = 0;
-  size_t context = 0;                  // tokens a generation pass can take
+  size_t context = 0;                   // tokens a generation pass can take
   bool resumes_own_checkpoint = false;  // the checkpoint it goes on from lies in its own folder
   absl::Duration lost_after = absl::Seconds(2);
 };

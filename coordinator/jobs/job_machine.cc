@@ -6,9 +6,7 @@
 
 namespace penstock {
 
-bool IsTerminal(v1::JobState state) {
-  return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::STOPPED;
-}
+bool IsTerminal(v1::JobState state) { return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::STOPPED; }
 
 JobMachine::JobMachine(JobCourse course) : course_(std::move(course)), ranks_(course_.ranks) {
   for (int r = 0; r < course_.ranks; ++r) ranks_[r].where = course_.rank_stages[r];
@@ -62,13 +60,15 @@ void JobMachine::AfterLoad() {
   const uint64_t step = ranks_[0].completed_step;
   for (const Rank& rank : ranks_) {
     if (rank.completed_step == step) continue;
-    return Fail({Fault::Kind::kError, rank.where,
+    return Fail({Fault::Kind::kError,
+                 rank.where,
                  absl::StrCat("loaded step ", rank.completed_step, ", but ", ranks_[0].where, " loaded step ", step),
                  {}});
   }
   step_ = step;
   if (step > course_.steps) {
-    return Fail({Fault::Kind::kError, "",
+    return Fail({Fault::Kind::kError,
+                 "",
                  absl::StrCat("the checkpoint it goes on from is at step ", step, ", beyond train.steps ",
                               course_.steps, "; raise train.steps"),
                  {}});
@@ -105,8 +105,8 @@ void JobMachine::On(const Voted& event) {
 void JobMachine::On(const Saved& event) {
   if (!AnswersCall(event.epoch, event.rank, Call::kSave)) return;
   if (!event.status.ok()) {
-    save_status_.Update(absl::Status(event.status.code(),
-                                     absl::StrCat(ranks_[event.rank].where, ": ", event.status.message())));
+    save_status_.Update(
+        absl::Status(event.status.code(), absl::StrCat(ranks_[event.rank].where, ": ", event.status.message())));
   }
   if (phase_ == Phase::kSave && AllIdle()) AfterSave();
 }
@@ -131,7 +131,7 @@ void JobMachine::On(const RankLost& event) {
   Rank& rank = ranks_[event.rank];
   if (!rank.alive) return;
   rank.alive = false;
-  rank.loaded = false;  // what it held went with the process
+  rank.loaded = false;             // what it held went with the process
   if (phase_ == Phase::kUnload) {  // the outcome stands, nothing of it was lost
     if (rank.call != Call::kNone) commands_.push_back(CancelRank{event.rank});
     return;

@@ -116,7 +116,7 @@ class JobMachine {
   std::optional<uint64_t> saved_step_;  // newest complete checkpoint in the job's own folder
   std::string warning_;                 // a checkpoint that failed while training could go on
   absl::Status save_status_;
-  bool committing_ = false;             // the manifest is being written; it cannot be called back
+  bool committing_ = false;  // the manifest is being written; it cannot be called back
   bool drop_unfinished_save_ = false;
 
   bool stop_ = false;

@@ -60,7 +60,8 @@ void JobMachine::AfterRun() {
 void JobMachine::AfterTrain() {
   for (const Rank& rank : ranks_) {
     if (rank.completed_step == step_ && step_ == range_end_) continue;
-    return Fail({Fault::Kind::kError, rank.where,
+    return Fail({Fault::Kind::kError,
+                 rank.where,
                  absl::StrCat("ended its run at step ", rank.completed_step, "; the job decided on step ", step_,
                               " of a range that ends at ", range_end_),
                  {}});
@@ -157,8 +158,8 @@ void JobMachine::AfterCheckpoint() {
     warning_.clear();
     return AtBoundary();
   }
-  const std::string text = absl::StrCat("the checkpoint of step ", step_, " could not be written: ",
-                                        save_status_.message());
+  const std::string text =
+      absl::StrCat("the checkpoint of step ", step_, " could not be written: ", save_status_.message());
   if (stop_ || step_ == course_.steps) return Fail({KindOf(save_status_), "", text, {}});
   warning_ = text;
   StartTraining();

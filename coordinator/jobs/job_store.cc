@@ -84,11 +84,10 @@ absl::Status JobStore::Prepare(absl::Time now) {
 }
 
 absl::Status JobStore::FailInterrupted(absl::Time now) {
-  PENSTOCK_ASSIGN_OR_RETURN(
-      const std::vector<StoredJob> running,
-      Read(absl::StrCat("state IN (", v1::STARTING, ",", v1::RUNNING, ",", v1::CHECKPOINTING, ",", v1::RESTARTING, ",",
-                        v1::STOPPING, ") AND ?1 = ''"),
-           ""));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<StoredJob> running,
+                            Read(absl::StrCat("state IN (", v1::STARTING, ",", v1::RUNNING, ",", v1::CHECKPOINTING, ",",
+                                              v1::RESTARTING, ",", v1::STOPPING, ") AND ?1 = ''"),
+                                 ""));
   for (const StoredJob& job : running) {
     v1::JobStatus status = job.status;
     status.set_state(v1::FAILED);
@@ -200,8 +199,7 @@ absl::StatusOr<std::string> JobStore::Resolve(const std::string& text) {
       const std::vector<std::string> known,
       Ids(absl::StrCat("SELECT id FROM jobs WHERE ?1 = ?1 ORDER BY number DESC LIMIT ", kNamesShown), ""));
   if (known.empty()) return absl::NotFoundError(absl::StrCat("there is no job '", text, "'; none was submitted yet"));
-  return absl::NotFoundError(
-      absl::StrCat("there is no job '", text, "'; the latest are ", absl::StrJoin(known, ", ")));
+  return absl::NotFoundError(absl::StrCat("there is no job '", text, "'; the latest are ", absl::StrJoin(known, ", ")));
 }
 
 absl::StatusOr<std::vector<StoredJob>> JobStore::Read(absl::string_view where, absl::string_view argument) {

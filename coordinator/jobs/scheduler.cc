@@ -9,10 +9,10 @@ namespace penstock {
 namespace {
 
 struct Supply {
-  int total = 0;           // workers that could ever serve together
-  int all = 0;             // whatever their arithmetic
-  int idle = 0;            // idle ones, whatever their arithmetic
-  int groups = 0;          // different arithmetics
+  int total = 0;   // workers that could ever serve together
+  int all = 0;     // whatever their arithmetic
+  int idle = 0;    // idle ones, whatever their arithmetic
+  int groups = 0;  // different arithmetics
 };
 
 Supply CountSupply(const std::vector<WorkerOffer>& workers) {
@@ -28,10 +28,10 @@ Supply CountSupply(const std::vector<WorkerOffer>& workers) {
   supply.groups = static_cast<int>(groups.size());
   int largest = 0;
   for (const std::string& group : groups) {
-    largest = std::max(largest, static_cast<int>(std::count_if(
-                                    workers.begin(), workers.end(), [&group](const WorkerOffer& worker) {
-                                      return !worker.coming && worker.arithmetic == group;
-                                    })));
+    largest = std::max(
+        largest, static_cast<int>(std::count_if(workers.begin(), workers.end(), [&group](const WorkerOffer& worker) {
+          return !worker.coming && worker.arithmetic == group;
+        })));
   }
   supply.total = largest + coming;
   return supply;
@@ -63,11 +63,11 @@ std::vector<Placement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std:
     placement.job = job.job;
     const Supply supply = CountSupply(left);
     if (supply.total < job.ranks) {
-      placement.reason = supply.all < job.ranks
-                             ? absl::StrCat("needs ", Workers(job.ranks), "; the cluster has ", supply.all)
-                             : absl::StrCat("needs ", Workers(job.ranks),
-                                            " with the same numeric fingerprint; the cluster's ", supply.all, " have ",
-                                            supply.groups, " different ones");
+      placement.reason =
+          supply.all < job.ranks
+              ? absl::StrCat("needs ", Workers(job.ranks), "; the cluster has ", supply.all)
+              : absl::StrCat("needs ", Workers(job.ranks), " with the same numeric fingerprint; the cluster's ",
+                             supply.all, " have ", supply.groups, " different ones");
       continue;
     }
     if (!holder.empty()) {

@@ -78,12 +78,11 @@ std::string SqliteStatement::Text(int column) const {
 
 absl::StatusOr<SqliteDatabase> SqliteDatabase::Open(const std::string& path) {
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   SqliteDatabase database(raw);
   if (code == SQLITE_OK) return database;
-  return absl::UnavailableError(
-      absl::StrCat(path, ": ", raw == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(raw)));
+  return absl::UnavailableError(absl::StrCat(path, ": ", raw == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(raw)));
 }
 
 void SqliteDatabase::Close(sqlite3* database) { sqlite3_close_v2(database); }
@@ -95,8 +94,7 @@ absl::Status SqliteDatabase::Exec(const std::string& sql) {
 
 absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(absl::string_view sql) {
   sqlite3_stmt* statement = nullptr;
-  const int code =
-      sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
+  const int code = sqlite3_prepare_v2(database_.get(), sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
   if (code != SQLITE_OK) return Error(code, database_.get());
   return SqliteStatement(statement);
 }

@@ -81,7 +81,8 @@ data:
   train: {format: text, path: data.txt, part: [0, 0.5]}
   eval: {format: text, path: data.txt, part: [0.5, 1]}
   seq_len: 8
-)" << "pipeline: {stages: " << stages
+)"
+                      << "pipeline: {stages: " << stages
                       << ", micro_batches: 2, schedule: 1f1b}\ntrain: {steps: " << steps
                       << ", batch_size: 4, optimizer: {name: sgd, lr: 0.1}}\nlog: {every: 1}\n"
                       << more;

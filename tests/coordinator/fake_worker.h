@@ -25,7 +25,7 @@ namespace penstock {
 struct FakeWorkerOptions {
   std::string id = "w0";
   std::string coordinator;
-  std::string version;          // empty: this version
+  std::string version;  // empty: this version
   std::string self_test = "aa";
   // Asked before each vote; an error ends the run with it.
   std::function<absl::Status(uint64_t step)> on_step;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -20,7 +21,11 @@ constexpr uint64_t kEpoch = 3;
 class SimulatedCluster {
  public:
   SimulatedCluster(uint64_t seed, JobCourse course)
-      : random_(seed), course_(course), machine_(course), alive_(course.ranks, true), loaded_(course.ranks, false),
+      : random_(seed),
+        course_(course),
+        machine_(course),
+        alive_(course.ranks, true),
+        loaded_(course.ranks, false),
         calls_(course.ranks, 0) {}
 
   void Run() {
@@ -45,6 +50,8 @@ class SimulatedCluster {
     }
     EXPECT_EQ(ended_, 1) << log_;
   }
+
+  v1::JobState state() const { return machine_.state(); }
 
  private:
   int Pick(int n) { return static_cast<int>(random_() % n); }
@@ -193,6 +200,7 @@ class SimulatedCluster {
 };
 
 TEST(JobMachineRandomTest, KeepsItsPromisesWhateverHappens) {
+  std::map<v1::JobState, int> ends;
   for (uint64_t seed = 0; seed < 4000; ++seed) {
     std::mt19937_64 random(seed + 1000000);
     JobCourse course;
@@ -207,9 +215,15 @@ TEST(JobMachineRandomTest, KeepsItsPromisesWhateverHappens) {
     course.sample_prompt = {1};
     course.context = 2;
     SCOPED_TRACE(absl::StrCat("seed ", seed));
-    SimulatedCluster(seed, course).Run();
+    SimulatedCluster cluster(seed, course);
+    cluster.Run();
     if (HasFatalFailure()) return;
+    ++ends[cluster.state()];
   }
+  // The run says something about every kind of end only if each comes up often.
+  EXPECT_GT(ends[v1::SUCCEEDED], 200);
+  EXPECT_GT(ends[v1::FAILED], 200);
+  EXPECT_GT(ends[v1::STOPPED], 200);
 }
 
 }  // namespace

@@ -207,10 +207,10 @@ after 20ms -> STOPPING
 worker 1 lost -> STOPPING: unload0
 unloaded 0 -> FAILED: ended)");
   EXPECT_EQ(story.machine().reason(), "stage 1 (worker w1, pid 11 on h): killed by signal 9 (SIGKILL)");
-  const std::vector<std::string> lines = {
-      "stage 1 (worker w1, pid 11 on h): killed by signal 9 (SIGKILL)", "  | last words",
-      "then: stage 0 (worker w0, pid 10 on h): stream reset by stage 1",
-      "then: stage 1 (worker w1, pid 11 on h): socket closed"};
+  const std::vector<std::string> lines = {"stage 1 (worker w1, pid 11 on h): killed by signal 9 (SIGKILL)",
+                                          "  | last words",
+                                          "then: stage 0 (worker w0, pid 10 on h): stream reset by stage 1",
+                                          "then: stage 1 (worker w1, pid 11 on h): socket closed"};
   EXPECT_EQ(story.machine().failure(), lines);
 }
 
@@ -232,8 +232,8 @@ unloaded 1 -> FAILED: ended)");
 TEST(JobMachineTest, ARanksOwnErrorIsNamedAfterAShortGrace) {
   Story story(TwoRanks(100));
   story.Place().Load();
-  story.Say("out of memory", RunEnded{7, 1, absl::ResourceExhaustedError("stage 1, micro-batch 3: out of memory"), 0,
-                                      {}, {}});
+  story.Say("out of memory",
+            RunEnded{7, 1, absl::ResourceExhaustedError("stage 1, micro-batch 3: out of memory"), 0, {}, {}});
   story.Say("cancelled", RunEnded{7, 0, absl::CancelledError(""), 0, {}, {}}).Wait(absl::Milliseconds(300)).Unloads();
   EXPECT_EQ(story.machine().state(), v1::FAILED);
   EXPECT_EQ(story.machine().reason(), "stage 1 (worker w1, pid 11 on h): stage 1, micro-batch 3: out of memory");

@@ -15,7 +15,9 @@ namespace penstock {
 struct CommandText {
   std::string operator()(const LoadRank& c) const { return absl::StrCat("load", c.rank); }
   std::string operator()(const RunRank& c) const {
-    std::string text = absl::StrCat(c.mode == v1::PASS_TRAIN ? "train" : c.mode == v1::PASS_EVAL ? "eval" : "generate",
+    std::string text = absl::StrCat(c.mode == v1::PASS_TRAIN  ? "train"
+                                    : c.mode == v1::PASS_EVAL ? "eval"
+                                                              : "generate",
                                     c.rank, "[");
     if (c.mode == v1::PASS_GENERATE) {
       absl::StrAppend(&text, absl::StrJoin(c.tokens, ","));
