@@ -7,12 +7,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "cli/standard_address.h"
 
 namespace penstock {
 
 void AddAddress(CLI::App* command, std::string* address) {
-  *address = "127.0.0.1:7400";
-  command->add_option("--addr", *address, "The coordinator's address")->envname("PENSTOCK_ADDR")->capture_default_str();
+  *address = StandardAddress();
+  command->add_option("--addr", *address, "The coordinator's address, else PENSTOCK_ADDR")->capture_default_str();
 }
 
 void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format) {

@@ -25,8 +25,10 @@ bool IsSet(const char* variable) {
 
 }  // namespace
 
-Console Console::OfProcess() {
+Console Console::OfProcess(const std::string& program) {
   ConsoleTraits traits{.out_is_terminal = isatty(STDOUT_FILENO) == 1, .err_is_terminal = isatty(STDERR_FILENO) == 1};
+  // A wrapper in a checkout is called by its path; a program that was found by PATH is called by its name.
+  if (absl::StartsWith(program, ".")) traits.program = program;
   const char* const term = std::getenv("TERM");
   const bool dumb = term != nullptr && absl::string_view(term) == "dumb";
   traits.colour = traits.err_is_terminal && !IsSet("NO_COLOR") && !dumb;

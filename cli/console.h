@@ -12,6 +12,7 @@
 namespace penstock {
 
 struct ConsoleTraits {
+  std::string program = "penstock";  // as the user calls it, for commands that are suggested
   bool out_is_terminal = false;
   bool err_is_terminal = false;
   bool colour = false;  // on standard error
@@ -23,7 +24,8 @@ class Console {
   Console(std::ostream* out, std::ostream* err, ConsoleTraits traits) : out_(*out), err_(*err), traits_(traits) {}
 
   // The process's own streams. No colour without a terminal, or when NO_COLOR is set and not empty, or TERM is "dumb".
-  static Console OfProcess();
+  // Args: program: argv[0].
+  static Console OfProcess(const std::string& program);
 
   const ConsoleTraits& traits() const { return traits_; }
 

@@ -2,9 +2,16 @@
 
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
+#include "cli/standard_address.h"
 #include "common/channel.h"
 
 namespace penstock {
+
+std::string Suggest(const Console& console, absl::string_view arguments, absl::string_view address) {
+  const bool said = address.empty() || address == StandardAddress();
+  return absl::StrCat(console.traits().program, " ", arguments, said ? "" : " --addr ", said ? "" : address);
+}
 
 std::optional<int> RefuseAddress(const std::string& address, Console* console) {
   const absl::Status status = CheckLoopback(address);
@@ -16,9 +23,9 @@ int FailCall(const absl::Status& status, Console* console) {
   const ExitCode code = ExitCodeOf(status);
   std::string next;
   if (code == ExitCode::kUnreachable) {
-    next = "penstock up -f cluster.yaml starts one; --addr HOST:PORT names another";
+    next = absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts one; --addr HOST:PORT names another");
   } else if (code == ExitCode::kNotFound) {
-    next = "penstock status";
+    next = Suggest(*console, "status");
   }
   return console->Fail(code, status.message(), next);
 }

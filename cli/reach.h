@@ -6,10 +6,15 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "cli/client.h"
 #include "cli/console.h"
 
 namespace penstock {
+
+// A command to try next, as the user would type it: "penstock status kjv-1 --addr 127.0.0.1:7500".
+// Args: address: of the coordinator that it should reach, said only where it is not the one reached without saying.
+std::string Suggest(const Console& console, absl::string_view arguments, absl::string_view address = "");
 
 // Says why an address cannot be used and returns the exit code; nullopt if it can.
 std::optional<int> RefuseAddress(const std::string& address, Console* console);

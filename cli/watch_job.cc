@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/job_view.h"
 #include "cli/progress.h"
+#include "cli/reach.h"
 #include "cli/status_json.h"
 #include "cli/units.h"
 #include "common/clock.h"
@@ -51,8 +52,7 @@ int ReportEnd(const v1::JobStatus& job, bool json, Console* console) {
   const ExitCode code = ExitCodeOf(job);
   if (json) console->Data(EndJson(job));
   if (code == ExitCode::kFailed) {
-    return console->Fail(code, FailureText(job),
-                         absl::StrCat("penstock logs ", job.job(), "; all records are in ", job.run_dir()));
+    return console->Fail(code, FailureText(job), absl::StrCat("its log and records are in ", job.run_dir()));
   }
   if (!json) {
     if (!job.sample().empty()) {
@@ -75,11 +75,13 @@ int FollowJob(Client* client, const std::string& job, bool json, Canceller* canc
   const absl::StatusOr<v1::JobStatus> end = WatchJob(client, job, kWatchPatience, canceller, console);
   if (end.ok()) return ReportEnd(*end, json, console);
   if (absl::IsCancelled(end.status())) {
-    console->Talk(absl::StrCat("detached; job ", job, " goes on. penstock status ", job,
-                               " -w to watch it, penstock stop ", job, " to stop it"));
+    console->Talk(absl::StrCat("detached; job ", job, " goes on. To watch it: ",
+                               Suggest(*console, absl::StrCat("status ", job, " -w"), client->address()),
+                               "; to stop it: ", Suggest(*console, absl::StrCat("stop ", job), client->address())));
     return static_cast<int>(ExitCode::kInterrupted);
   }
-  return console->Fail(ExitCodeOf(end.status()), end.status().message(), absl::StrCat("penstock status ", job));
+  return console->Fail(ExitCodeOf(end.status()), end.status().message(),
+                       Suggest(*console, absl::StrCat("status ", job), client->address()));
 }
 
 }  // namespace penstock

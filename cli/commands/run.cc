@@ -63,19 +63,19 @@ absl::StatusOr<v1::JobStatus> FollowToEnd(Client* client, const std::string& job
 }
 
 void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* console) {
-  std::string run = absl::StrCat("penstock run -f ", options.file);
+  std::string run = Suggest(*console, absl::StrCat("run -f ", options.file));
   for (const std::string& override : options.overrides) absl::StrAppend(&run, " --set ", override);
   if (!options.state_dir.empty()) absl::StrAppend(&run, " --state-dir ", options.state_dir);
   std::vector<std::string> next;
   if (job.state() == v1::STOPPED) next.push_back(absl::StrCat(run, " --resume"));
   if (!job.checkpoint().empty()) {
     if (job.unit() == "tokens") {
-      next.push_back(absl::StrCat("penstock generate ", job.checkpoint(), " --prompt 'In the beginning'"));
+      next.push_back(Suggest(*console, absl::StrCat("generate ", job.checkpoint(), " --prompt 'In the beginning'")));
     }
-    next.push_back(absl::StrCat("penstock hash ", job.checkpoint()));
-    next.push_back(absl::StrCat("penstock checkpoints ", ParentPath(job.checkpoint()), " --verify"));
+    next.push_back(Suggest(*console, absl::StrCat("hash ", job.checkpoint())));
+    next.push_back(Suggest(*console, absl::StrCat("checkpoints ", ParentPath(job.checkpoint()), " --verify")));
   }
-  next.push_back("penstock up -f cluster.yaml, penstock submit, penstock status: a cluster that stays (see README.md)");
+  next.push_back(absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts a cluster that stays (see README.md)"));
   console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
 }
 

@@ -73,7 +73,8 @@ int Status(const Options& options, Console* console) {
     return ShowOnce(options, &client, console);
   }
   if (options.job.empty()) {
-    return console->Fail(ExitCode::kBadUsage, "-w needs a job to watch", "penstock status @last -w");
+    return console->Fail(ExitCode::kBadUsage, "-w needs a job to watch",
+                         Suggest(*console, "status @last -w", options.address));
   }
   Canceller canceller;
   Interrupts interrupts([&canceller](int count) { CancelOrExit(&canceller, count); });

@@ -35,7 +35,7 @@ int Stop(const Options& options, Console* console) {
   if (HasEnded(job->status().state())) {
     return console->Fail(ExitCode::kFailed,
                          absl::StrCat("job ", id, " has ended already: ", StateText(job->status().state())),
-                         absl::StrCat("penstock status ", id));
+                         Suggest(*console, absl::StrCat("status ", id), options.address));
   }
   const absl::StatusOr<v1::StopReply> reply = client.Stop(id, options.no_checkpoint);
   if (!reply.ok()) return FailCall(reply.status(), console);
@@ -44,7 +44,8 @@ int Stop(const Options& options, Console* console) {
   const absl::StatusOr<v1::JobStatus> end = WatchJob(&client, id, kWatchPatience, &canceller, console);
   if (!end.ok()) {
     if (!absl::IsCancelled(end.status())) return FailCall(end.status(), console);
-    console->Talk(absl::StrCat("not waiting for its end; penstock status ", id));
+    console->Talk(
+        absl::StrCat("not waiting for its end; ", Suggest(*console, absl::StrCat("status ", id), options.address)));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   if (options.format == "json") {
@@ -56,7 +57,8 @@ int Stop(const Options& options, Console* console) {
     }
   }
   if (end->state() != v1::FAILED) return 0;
-  return console->Fail(ExitCode::kFailed, FailureText(*end), absl::StrCat("penstock logs ", id));
+  return console->Fail(ExitCode::kFailed, FailureText(*end),
+                       Suggest(*console, absl::StrCat("logs ", id), options.address));
 }
 
 }  // namespace

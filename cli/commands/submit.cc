@@ -52,7 +52,8 @@ int Submit(const Options& options, Console* console) {
     console->Data(options.format == "json" ? FactsJson({{"job", job}}) : absl::StrCat(job, "\n"));
     return 0;
   }
-  console->Talk(absl::StrCat("job ", job, " submitted; Ctrl-C detaches, penstock stop ", job, " stops it"));
+  console->Talk(absl::StrCat("job ", job, " submitted; Ctrl-C detaches, ",
+                             Suggest(*console, absl::StrCat("stop ", job), options.address), " stops it"));
   return FollowJob(&client, job, options.format == "json", &canceller, console);
 }
 

@@ -71,9 +71,11 @@ void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Con
                              "\nstatus page: http://", process.http_address(), "/statusz\nworkers:     ",
                              spec.workers.size(), spec.launch == LaunchWith::kNone ? " (they join by themselves)" : "",
                              "\nlogs:        ", spec.state_dir, "/logs\n"));
-  const bool elsewhere = process.address() != "127.0.0.1:7400";
-  const std::string at = elsewhere ? absl::StrCat(" --addr ", process.address()) : "";
-  console->Talk(absl::StrCat("next: penstock submit", at, " -f job.yaml; penstock status", at, "; penstock down", at));
+  std::vector<std::string> next;
+  for (const char* const arguments : {"submit -f job.yaml", "status", "down"}) {
+    next.push_back(Suggest(*console, arguments, process.address()));
+  }
+  console->Talk(absl::StrCat("next: ", absl::StrJoin(next, "; ")));
 }
 
 int Up(const Options& options, Console* console) {
@@ -93,7 +95,7 @@ int Up(const Options& options, Console* console) {
   if (!process.ok()) {
     return console->Fail(
         absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed, process.status().message(),
-        absl::StrCat("penstock status --addr ", spec->listen, " shows whether a cluster is up already"));
+        absl::StrCat(Suggest(*console, "status", spec->listen), " shows whether a cluster is up already"));
   }
   if (spec->launch == LaunchWith::kLocal) {
     Client client((*process)->address());
@@ -101,7 +103,7 @@ int Up(const Options& options, Console* console) {
     if (!status.ok()) {
       client.Shutdown(/*no_checkpoint=*/true, kWorkersPatience).IgnoreError();
       (*process)->Kill();  // nothing half up is left behind
-      return console->Fail(ExitCode::kFailed, status.message(), "mend the cause and penstock up again");
+      return console->Fail(ExitCode::kFailed, status.message(), "mend the cause, then up again");
     }
   }
   SayWhatItIs(*spec, **process, console);

@@ -119,7 +119,8 @@ TEST_F(FollowTest, DetachesFromAJobAndSaysSo) {
   });
   EXPECT_EQ(FollowJob(client_.get(), "kjv-1", false, &canceller_, &console_), 130);
   interrupt.join();
-  EXPECT_THAT(err_.str(), HasSubstr("detached; job kjv-1 goes on"));
+  EXPECT_THAT(err_.str(),
+              HasSubstr("detached; job kjv-1 goes on. To watch it: penstock status kjv-1 -w --addr 127.0.0.1:"));
 }
 
 TEST_F(FollowTest, ReadsALogThroughBrokenConnectionsWithoutLossOrRepeats) {
@@ -165,7 +166,7 @@ TEST(ReportEndTest, PrintsResultsAsDataAndFailuresAsTalk) {
   job.add_failure("worker localhost/cpu.1 was killed by signal 9 (SIGKILL)");
   EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 1);
   EXPECT_EQ(out.str(), "");
-  EXPECT_THAT(err.str(), HasSubstr("killed by signal 9 (SIGKILL)\nnext: penstock logs kjv-1"));
+  EXPECT_THAT(err.str(), HasSubstr("killed by signal 9 (SIGKILL)\nnext: its log and records are in /state/runs/kjv-1"));
 }
 
 }  // namespace

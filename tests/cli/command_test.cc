@@ -1,0 +1,117 @@
+// The command as a process: what it says of wrong arguments, where it says it, and with which exit code.
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int code = -1;
+  std::string out;  // standard output
+  std::string err;  // standard error
+};
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// Runs `penstock ARGUMENTS` as a shell would. Port 1 is served by nothing.
+Outcome Penstock(const std::string& arguments) {
+  const std::string base = absl::StrCat(::testing::TempDir(), "/command_test");
+  const std::string command = absl::StrCat("PENSTOCK_ADDR=127.0.0.1:1 cli/penstock ", arguments, " >", base, ".out 2>",
+                                           base, ".err </dev/null");
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadAll(base + ".out"), ReadAll(base + ".err")};
+}
+
+TEST(CommandTest, ListsItsCommandsInItsHelp) {
+  const Outcome help = Penstock("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* command : {"run", "up", "down", "validate", "plan", "submit", "status", "workers", "logs", "stop",
+                              "checkpoints", "hash", "generate", "version"}) {
+    EXPECT_THAT(help.out, HasSubstr(absl::StrCat("\n  ", command, " ")));
+  }
+}
+
+TEST(CommandTest, AnswersWrongArgumentsWithCauseAndNextCommand) {
+  struct Case {
+    const char* arguments;
+    const char* says;
+    const char* next;
+  };
+  for (const Case& wrong : {Case{"", "subcommand is required", "next: penstock --help"},
+                            Case{"frobnicate", "no command 'frobnicate'", "next: penstock --help"},
+                            Case{"checkpoint x", "did you mean 'checkpoints'?", "next: penstock --help"},
+                            Case{"run", "--file is required", "next: penstock run --help"},
+                            Case{"status -o xml", "xml", "next: penstock status --help"},
+                            Case{"status a b", "b", "next: penstock status --help"},
+                            Case{"logs", "JOB is required", "next: penstock logs --help"},
+                            Case{"generate x --temperature -1", "--temperature", "next: penstock generate --help"}}) {
+    const Outcome outcome = Penstock(wrong.arguments);
+    EXPECT_EQ(outcome.code, 2) << wrong.arguments;
+    EXPECT_EQ(outcome.out, "") << wrong.arguments;
+    EXPECT_THAT(outcome.err, StartsWith("error: penstock")) << wrong.arguments;
+    EXPECT_THAT(outcome.err, HasSubstr(wrong.says));
+    EXPECT_THAT(outcome.err, HasSubstr(wrong.next));
+  }
+}
+
+TEST(CommandTest, SaysWhereNoCoordinatorAnswers) {
+  for (const char* arguments : {"status", "status kjv", "workers", "logs kjv", "stop kjv", "down", "checkpoints kjv",
+                                "hash kjv", "generate kjv --prompt a"}) {
+    const Outcome outcome = Penstock(arguments);
+    EXPECT_EQ(outcome.code, 3) << arguments;
+    EXPECT_THAT(outcome.err, StartsWith("error: no coordinator answers at 127.0.0.1:1: nothing listens there\n"));
+  }
+}
+
+TEST(CommandTest, RefusesAnAddressThatNeedsTls) {
+  const Outcome outcome = Penstock("status --addr 10.0.0.1:7400");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("not a loopback address"));
+}
+
+TEST(CommandTest, TellsAMissingFileFromAMissingCheckpoint) {
+  EXPECT_EQ(Penstock("run -f /nowhere/job.yaml").code, 2);
+  EXPECT_EQ(Penstock("submit -f /nowhere/job.yaml").code, 2);
+  EXPECT_EQ(Penstock("plan -f /nowhere/job.yaml").code, 2);
+  EXPECT_EQ(Penstock("up -f /nowhere/cluster.yaml").code, 2);
+  EXPECT_EQ(Penstock("validate /nowhere/job.yaml").code, 2);
+  EXPECT_EQ(Penstock("hash /nowhere/step-3").code, 4);
+  EXPECT_EQ(Penstock("checkpoints /nowhere").code, 4);
+}
+
+TEST(CommandTest, ChecksEveryFileThatItIsGiven) {
+  const std::string good = absl::StrCat(::testing::TempDir(), "/good.yaml");
+  const std::string bad = absl::StrCat(::testing::TempDir(), "/bad.yaml");
+  std::ofstream(good) << "version: 1\nkind: cluster\nworkers: [{host: localhost, devices: [cpu, cpu]}]\n";
+  std::ofstream(bad) << "version: 1\nkind: cluster\nworker: [{host: localhost, devices: [cpu, cpu]}]\n";
+  const Outcome outcome = Penstock(absl::StrCat("validate ", bad, " ", good));
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.out, good + ": ok\n");
+  EXPECT_THAT(outcome.err, HasSubstr(bad + ":3:1: error: unknown key 'worker'"));
+  EXPECT_THAT(Penstock("validate --print " + good).out, HasSubstr("listen: \"127.0.0.1:7400\""));
+  const Outcome dry_run = Penstock("up --dry-run -f " + good);
+  EXPECT_EQ(dry_run.code, 0);
+  EXPECT_THAT(dry_run.out, HasSubstr("kind: cluster"));
+}
+
+TEST(CommandTest, PrintsItsVersionAsTextOrJson) {
+  EXPECT_THAT(Penstock("version").out, StartsWith("penstock "));
+  EXPECT_THAT(Penstock("version -o json").out, StartsWith("{\n  \"version\": \""));
+}
+
+}  // namespace
+}  // namespace penstock
