@@ -141,7 +141,7 @@ void Core::OnWorkerExit(const WorkerExit& exit) {
 }
 
 void Core::OnLoss(const WorkerLoss& loss) {
-  LOG(WARNING) << "worker " << loss.id << " is lost: " << loss.fault.what;
+  if (!draining_) LOG(WARNING) << "worker " << loss.id << " is lost: " << loss.fault.what;
   const auto lease = leases_.find(loss.job);
   if (lease != leases_.end()) {
     const absl::Status status = absl::UnavailableError(absl::StrCat("worker ", loss.id, ": ", loss.fault.what));
