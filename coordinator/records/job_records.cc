@@ -107,7 +107,9 @@ absl::Status JobRecords::WriteSummary(const v1::JobStatus& status) {
       {"sha256", status.sha256()},
       {"checkpoint", status.checkpoint()},
       {"sample", status.sample()},
+      {"stages", Json::array()},
   };
+  for (const v1::StageStatus& stage : status.stages()) summary["stages"].push_back(ProtoToJson(stage));
   if (status.has_eval()) {
     summary["eval_loss"] = status.eval().loss();
     summary["eval_accuracy"] = status.eval().accuracy();

@@ -33,7 +33,7 @@ class CommandsTest(sandbox.Sandbox):
 
     def test_a_cluster_takes_jobs_one_after_the_other_and_goes_down_whole(self):
         self.up(workers=2)
-        workers = self.json("workers")["workers"]
+        workers = self.json("workers")
         self.assertEqual([w["state"] for w in workers], ["idle", "idle"])
         self.assertEqual(len({w["self_test"] for w in workers}), 1)
 

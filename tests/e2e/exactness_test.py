@@ -27,7 +27,7 @@ model:
     - conv2d: {out: 4, kernel: 3, padding: 1}
     - batch_norm
     - relu
-    - residual: [{conv2d: {out: 4, kernel: 3, padding: 1}}, batch_norm, silu]
+    - residual: {block: [{conv2d: {out: 4, kernel: 3, padding: 1}}, batch_norm, silu]}
     - max_pool: {kernel: 2}
     - flatten
     - dropout: {p: 0.2}

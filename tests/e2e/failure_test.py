@@ -16,7 +16,7 @@ class FailureTest(sandbox.Sandbox):
         self.penstock("submit", "-f", "job.yaml", "--detach", *sandbox.ENDLESS, "--set", "pipeline.stages=3")
         self.wait_for_step(25)
         stage_1 = next(s["worker"] for s in self.status()["stages"] if s["stage"] == 1)
-        pid = next(w["pid"] for w in self.json("workers")["workers"] if w["id"] == stage_1)
+        pid = next(w["pid"] for w in self.json("workers") if w["id"] == stage_1)
         os.kill(pid, signal.SIGKILL)
         self.wait_for_state("FAILED")
         job = self.status()
@@ -96,7 +96,7 @@ workers: [{{host: localhost, devices: [cpu]}}]
 
     def test_a_worker_with_a_known_id_is_refused_and_the_first_one_goes_on(self):
         self.up(workers=1)
-        known = self.json("workers")["workers"][0]["id"]
+        known = self.json("workers")[0]["id"]
         done = subprocess.run(
             [str(sandbox.BIN_DIR / "worker" / "penstock-worker"), "--coordinator", self.address, "--id", known,
              "--device", "cpu"], cwd=self.dir, capture_output=True, text=True, timeout=60, check=False)

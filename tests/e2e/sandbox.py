@@ -170,4 +170,4 @@ workers: [{{host: localhost, devices: [{devices}]}}]
         return found
 
     def worker_pids(self):
-        return [w["pid"] for w in self.json("workers")["workers"]]
+        return [w["pid"] for w in self.json("workers")]
