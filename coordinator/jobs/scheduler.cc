@@ -4,6 +4,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace penstock {
 namespace {
@@ -50,6 +51,18 @@ std::vector<size_t> PickIdle(const std::vector<WorkerOffer>& workers, int count)
   return {};
 }
 
+// "; jobs a-1, b-1 hold the others", or "" where no job holds any.
+std::string Holders(const std::vector<WorkerOffer>& workers) {
+  std::vector<std::string> jobs;
+  for (const WorkerOffer& worker : workers) {
+    if (!worker.job.empty() && std::find(jobs.begin(), jobs.end(), worker.job) == jobs.end())
+      jobs.push_back(worker.job);
+  }
+  if (jobs.empty()) return "";
+  return absl::StrCat("; ", jobs.size() == 1 ? "job " : "jobs ", absl::StrJoin(jobs, ", "),
+                      jobs.size() == 1 ? " holds" : " hold", " the others");
+}
+
 std::string Workers(int count) { return absl::StrCat(count, count == 1 ? " worker" : " workers"); }
 
 }  // namespace
@@ -76,8 +89,9 @@ std::vector<Placement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std:
     }
     const std::vector<size_t> picked = PickIdle(left, job.ranks);
     if (picked.empty()) {
-      placement.reason = absl::StrCat("waits for ", job.ranks, " idle ", job.ranks == 1 ? "worker" : "workers", "; ",
-                                      supply.idle, " of ", supply.all, supply.idle == 1 ? " is" : " are", " idle");
+      placement.reason =
+          absl::StrCat("waits for ", job.ranks, " idle ", job.ranks == 1 ? "worker" : "workers", "; ", supply.idle,
+                       " of ", supply.all, supply.idle == 1 ? " is" : " are", " idle", Holders(workers));
       holder = job.job;
       continue;
     }

@@ -18,6 +18,7 @@ struct WorkerOffer {
   bool idle = false;       // registered and without a job
   bool coming = false;     // expected, but not registered (yet, or again); its arithmetic is unknown
   std::string arithmetic;  // self-test hash and numeric fingerprint: equal for all workers of a job
+  std::string job;         // the one that it works for; empty: none
 };
 
 struct Placement {

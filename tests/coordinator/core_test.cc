@@ -128,7 +128,8 @@ TEST(CoreTest, JobsWaitForEachOtherWithAReason) {
   const std::string third = *cluster.Submit(cluster.Spec("third", 2, 1));
   const std::string huge = *cluster.Submit(cluster.Spec("huge", 2, 3));
   worker.AwaitHeld();
-  EXPECT_EQ(cluster.Get(second).status().reason(), "waits for 1 idle worker; 0 of 1 are idle");
+  EXPECT_EQ(cluster.Get(second).status().reason(),
+            absl::StrCat("waits for 1 idle worker; 0 of 1 are idle; job ", first, " holds the others"));
   EXPECT_EQ(cluster.Get(third).status().reason(), "waits behind job second-2");
   EXPECT_EQ(cluster.Get(huge).status().reason(), "needs 3 workers; the cluster has 1");
   worker.Release();

@@ -107,6 +107,7 @@ class Sandbox(unittest.TestCase):
     def start(self, *args):
         """Starts a command and does not wait for it."""
         return subprocess.Popen([str(PENSTOCK), *map(str, args)], cwd=self.dir, env=self.environment(), text=True,
+                                errors="replace",  # a byte-level model may write bytes that are no text
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def penstock(self, *args, check=0):

@@ -33,6 +33,16 @@ TEST(SchedulerTest, ASmallJobDoesNotOvertakeALargeOneThatWaitsForBusyWorkers) {
   EXPECT_EQ(placed[1].reason, "waits behind job large");
 }
 
+TEST(SchedulerTest, NamesTheJobsThatHoldTheWorkers) {
+  auto workers = Idle(3);
+  workers[0] = {.id = "w0", .arithmetic = "same", .job = "first-1"};
+  EXPECT_EQ(PlaceJobs({{"a", 3}}, workers)[0].reason,
+            "waits for 3 idle workers; 2 of 3 are idle; job first-1 holds the others");
+  workers[2] = {.id = "w2", .arithmetic = "same", .job = "second-1"};
+  EXPECT_EQ(PlaceJobs({{"a", 3}}, workers)[0].reason,
+            "waits for 3 idle workers; 1 of 3 is idle; jobs first-1, second-1 hold the others");
+}
+
 TEST(SchedulerTest, AJobThatTheClusterCannotHoldHoldsBackNobody) {
   const auto placed = PlaceJobs({{"huge", 4}, {"small", 1}}, Idle(3));
   EXPECT_EQ(placed[0].reason, "needs 4 workers; the cluster has 3");
