@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/clock.h"
@@ -24,6 +25,8 @@ constexpr absl::Duration kReadyPatience = absl::Seconds(30);
 // The ready line is two addresses, a number and a path.
 constexpr size_t kMaxReadyLine = 16384;
 constexpr int kLastLogLines = 20;
+// How its main begins the message with which it refuses to start.
+constexpr absl::string_view kLastWord = "penstock-coordinator: ";
 
 }  // namespace
 
@@ -122,7 +125,15 @@ absl::Status CoordinatorProcess::AwaitReady(int ready_fd) {
 // It closed the pipe without a ready line: it has ended, or is about to.
 absl::Status CoordinatorProcess::EndedEarly() {
   if (!AwaitChild(child_, kReadyPatience)) Kill();
-  const std::vector<std::string> log = LastLogLines(child_, kLastLogLines);
+  std::vector<std::string> log = LastLogLines(child_, kLastLogLines);
+  // Its own last word, if it had one, without the configuration that it printed before.
+  for (size_t i = log.size(); i-- > 0;) {
+    if (absl::StartsWith(log[i], kLastWord)) {
+      log.erase(log.begin(), log.begin() + static_cast<std::ptrdiff_t>(i));
+      log[0].erase(0, kLastWord.size());
+      break;
+    }
+  }
   const ChildEnd end = child_.pidfd >= 0 ? ReapChild(&child_) : ChildEnd{.cause = "did not end by itself"};
   const std::string message = absl::StrCat("the coordinator could not start (", end.cause, "):\n  ",
                                            absl::StrJoin(log, "\n  "), "\nits log is ", log_path());

@@ -7,17 +7,26 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/client.h"
 #include "cli/coordinator_process.h"
+#include "spec/cluster_spec.h"
 
 namespace penstock {
+
+// A cluster on free ports of this host with one worker a device; a device may stand several times.
+ClusterSpec LocalClusterSpec(const std::string& state_dir, const std::vector<std::string>& devices);
 
 // Writes state_dir/cluster.yaml (free ports, one worker a device) and starts its coordinator.
 // Args:    devices: "cpu", "cuda:0"; one may stand several times.
 // Errors:  as CoordinatorProcess::Start; NotFound: no coordinator binary; Unavailable: the folder cannot be written.
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std::string& state_dir,
                                                                       const std::vector<std::string>& devices);
+
+// Waits until every worker of the cluster file has registered, or it is clear that one will not.
+// Errors: Aborted: the coordinator ended, or workers are missing; says which and why.
+absl::Status AwaitWorkers(const ClusterSpec& spec, Client* client, CoordinatorProcess* process);
 
 // Ends it: gently, or at once if it does not answer in time. Returns when its coordinator is gone.
 void EndLocalCluster(Client* client, CoordinatorProcess* process);

@@ -118,10 +118,12 @@ std::string ProgressDisplay::Update(const v1::JobStatus& job, absl::Time now) {
     eval_step_ = job.eval().step();
     text = absl::StrCat(Clear(), EvalLine(job.eval()), "\n");
   }
-  const bool changed = state_ != job.state() || (!Trains(job.state()) && reason_ != job.reason());
+  // A checkpoint is part of the training, and short: no news of its own.
+  const v1::JobState state = job.state() == v1::CHECKPOINTING ? v1::RUNNING : job.state();
+  const bool changed = state_ != state || (!Trains(job.state()) && reason_ != job.reason());
   const absl::Duration every = terminal_ ? kRedrawEvery : kPlainEvery;
   if (!changed && now - shown_at_ < every && !(terminal_ && !text.empty())) return text;
-  state_ = job.state();
+  state_ = state;
   reason_ = job.reason();
   shown_at_ = now;
   // One column stays free: a line that fills the terminal would wrap on some.

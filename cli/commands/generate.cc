@@ -103,7 +103,8 @@ int GenerateAlone(const Options& options, const std::string& checkpoint, Cancell
   Client client((*process)->address());
   v1::GenerateRequest request = RequestOf(options);
   request.set_checkpoint(checkpoint);
-  const absl::Status status = Stream(&client, request, options, canceller, console);
+  absl::Status status = AwaitWorkers(LocalClusterSpec(state_dir, devices), &client, process->get());
+  if (status.ok()) status = Stream(&client, request, options, canceller, console);
   EndLocalCluster(&client, process->get());
   return Finish(status, console);
 }

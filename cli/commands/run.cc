@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -36,15 +37,18 @@ struct Options {
 // A coordinator on this host that stops answering is dead, or as good as that.
 constexpr absl::Duration kDeadAfter = absl::Seconds(5);
 
-// What Ctrl-C does: before there is a job, and the second time, the process ends, and the kernel ends the coordinator
-// and its workers with it. Otherwise the job is to be stopped.
+// What Ctrl-C does: before there is a job, and the second time, everything ends at once. Otherwise the job is to be
+// stopped. Thread-safe.
 struct Interruption {
+  std::atomic<int> coordinator_pid = 0;  // 0: not started yet
   std::atomic<bool> has_job = false;
   Canceller canceller;
 
   void OnInterrupt(int count) {
-    if (count > 1 || !has_job) _exit(static_cast<int>(ExitCode::kInterrupted));
-    canceller.Cancel();
+    if (count == 1 && has_job) return canceller.Cancel();
+    // Its process group: the coordinator and its workers.
+    if (coordinator_pid > 0) kill(-coordinator_pid, SIGKILL);
+    _exit(static_cast<int>(ExitCode::kInterrupted));
   }
 };
 
@@ -64,19 +68,22 @@ absl::StatusOr<v1::JobStatus> FollowToEnd(Client* client, const std::string& job
 
 void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* console) {
   std::string run = Suggest(*console, absl::StrCat("run -f ", options.file));
-  for (const std::string& override : options.overrides) absl::StrAppend(&run, " --set ", override);
+  for (const std::string& pair : options.overrides) absl::StrAppend(&run, " --set ", pair);
   if (!options.state_dir.empty()) absl::StrAppend(&run, " --state-dir ", options.state_dir);
   std::vector<std::string> next;
-  if (job.state() == v1::STOPPED) next.push_back(absl::StrCat(run, " --resume"));
-  if (!job.checkpoint().empty()) {
+  const bool resumes = job.state() != v1::SUCCEEDED && !job.checkpoint().empty();
+  if (resumes) next.push_back(absl::StrCat(run, " --resume"));
+  if (!job.checkpoint().empty() && job.state() != v1::FAILED) {
     if (job.unit() == "tokens") {
       next.push_back(Suggest(*console, absl::StrCat("generate ", job.checkpoint(), " --prompt 'In the beginning'")));
     }
     next.push_back(Suggest(*console, absl::StrCat("hash ", job.checkpoint())));
     next.push_back(Suggest(*console, absl::StrCat("checkpoints ", ParentPath(job.checkpoint()), " --verify")));
   }
-  next.push_back(absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts a cluster that stays (see README.md)"));
-  console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
+  if (job.state() == v1::SUCCEEDED) {
+    next.push_back(absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts a cluster that stays: README.md"));
+  }
+  if (!next.empty()) console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
 }
 
 // Submits to the cluster that has been started, and follows. Returns the exit code.
@@ -106,7 +113,7 @@ int RunOn(CoordinatorProcess* process, const v1::JobSpec& spec, const Options& o
   }
   const int code = ReportEnd(*end, options.format == "json", console);
   EndLocalCluster(&client, process);
-  if (end->state() != v1::FAILED && options.format != "json") SayWhatNext(*end, options, console);
+  if (options.format != "json") SayWhatNext(*end, options, console);
   return code;
 }
 
@@ -145,6 +152,7 @@ int Run(const Options& options, Console* console) {
     return console->Fail(absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed,
                          process.status().message());
   }
+  interruption.coordinator_pid = (*process)->pid();
   return RunOn(process->get(), *spec, options, &interruption, console);
 }
 

@@ -9,8 +9,8 @@
 #include "cli/client.h"
 #include "cli/commands/commands.h"
 #include "cli/coordinator_process.h"
+#include "cli/local_cluster.h"
 #include "cli/reach.h"
-#include "common/clock.h"
 #include "spec/cluster_spec.h"
 
 namespace penstock {
@@ -20,51 +20,6 @@ struct Options {
   std::string file;
   bool dry_run = false;
 };
-
-constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
-// A worker loads libtorch and computes its self-test: seconds, more when many start on few cores.
-constexpr absl::Duration kWorkersPatience = absl::Minutes(2);
-
-bool IsUp(const v1::WorkerStatus& worker) { return worker.state() == "idle" || worker.state() == "busy"; }
-
-// "localhost/cpu.1: lost: exited with code 1", for each worker that is not up; empty when all are.
-std::vector<std::string> Missing(const ClusterSpec& spec, const v1::ClusterStatus& status, bool* hopeless) {
-  std::vector<std::string> missing;
-  for (const WorkerSpec& expected : spec.workers) {
-    const v1::WorkerStatus* found = nullptr;
-    for (const v1::WorkerStatus& worker : status.workers()) {
-      if (worker.id() == expected.id) found = &worker;
-    }
-    if (found != nullptr && IsUp(*found)) continue;
-    *hopeless |= found != nullptr && found->state() == "lost";
-    missing.push_back(absl::StrCat(expected.id, ": ", found != nullptr ? found->state() : "has not registered",
-                                   found != nullptr && !found->reason().empty() ? ": " : "",
-                                   found != nullptr ? found->reason() : ""));
-  }
-  return missing;
-}
-
-// Waits until every worker has registered, or it is clear that one will not.
-// Errors: Aborted: the coordinator ended, or workers are missing; says which and why.
-absl::Status AwaitWorkers(const ClusterSpec& spec, Client* client, CoordinatorProcess* process) {
-  const absl::Duration deadline = Clock::Real()->Monotonic() + kWorkersPatience;
-  while (true) {
-    if (process->AwaitEnd(absl::ZeroDuration())) return absl::AbortedError(process->DescribeEnd());
-    const absl::StatusOr<v1::ClusterStatus> status = client->GetStatus();
-    if (!status.ok() && !absl::IsUnavailable(status.status())) return status.status();
-    if (status.ok()) {
-      bool hopeless = false;
-      const std::vector<std::string> missing = Missing(spec, *status, &hopeless);
-      if (missing.empty()) return absl::OkStatus();
-      if (hopeless || Clock::Real()->Monotonic() > deadline) {
-        return absl::AbortedError(absl::StrCat(missing.size(), " of ", spec.workers.size(),
-                                               " workers did not come up:\n  ", absl::StrJoin(missing, "\n  "),
-                                               "\ntheir logs are in ", spec.state_dir, "/logs"));
-      }
-    }
-    Clock::Real()->Sleep(kPollEvery);
-  }
-}
 
 void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Console* console) {
   console->Data(absl::StrCat("cluster ", spec.name, " is up\n", "address:     ", process.address(),
@@ -101,8 +56,7 @@ int Up(const Options& options, Console* console) {
     Client client((*process)->address());
     const absl::Status status = AwaitWorkers(*spec, &client, process->get());
     if (!status.ok()) {
-      client.Shutdown(/*no_checkpoint=*/true, kWorkersPatience).IgnoreError();
-      (*process)->Kill();  // nothing half up is left behind
+      EndLocalCluster(&client, process->get());  // nothing half up is left behind
       return console->Fail(ExitCode::kFailed, status.message(), "mend the cause, then up again");
     }
   }
