@@ -63,7 +63,9 @@ absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint6
   PENSTOCK_RETURN_IF_ERROR(CheckJobSpec(spec));
   PENSTOCK_ASSIGN_OR_RETURN(v1::Plan plan, MakePlan(spec));
   memory_limits.resize(plan.train_size(), 0);
-  PENSTOCK_RETURN_IF_ERROR(CheckFits(spec, plan, memory_limits));
+  const absl::Status fits = CheckFits(spec, plan, memory_limits);
+  // ResourceExhausted is the queue's; this one says that the cluster is not the one the job needs.
+  if (!fits.ok()) return absl::FailedPreconditionError(fits.message());
   return plan;
 }
 

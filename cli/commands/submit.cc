@@ -45,6 +45,11 @@ int Submit(const Options& options, Console* console) {
     if (absl::IsAlreadyExists(reply.status())) {
       return console->Fail(ExitCode::kBadUsage, reply.status().message(), "--resume, or another checkpoint.dir");
     }
+    if (absl::IsFailedPrecondition(reply.status())) {
+      return console->Fail(ExitCode::kDoesNotFit, reply.status().message(),
+                           Suggest(*console, absl::StrCat("plan -f ", options.file), options.address) +
+                               " shows the plan's memory");
+    }
     return FailCall(reply.status(), console);
   }
   const std::string& job = reply->job();
