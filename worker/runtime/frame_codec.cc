@@ -1,7 +1,11 @@
 #include "worker/runtime/frame_codec.h"
 
-#define XXH_INLINE_ALL
+#define XXH_STATIC_LINKING_ONLY  // its state on the stack
+#ifdef __x86_64__
+#include <xxh_x86dispatch.h>  // the widest vectors that this processor has: twice the speed of SSE2; the sum is the same
+#else
 #include <xxhash.h>
+#endif
 
 #include <algorithm>
 #include <cstring>

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -192,7 +193,7 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     }
     {
       absl::MutexLock lock(&mu_);
-      for (const v1::TensorKey& grant : credit.grants()) granted_.insert(FromProto(grant));
+      for (const v1::TensorKey& grant : credit.grants()) granted_[grant.step()].insert(FromProto(grant));
       if (!PickNext()) return absl::OkStatus();
     }
     WritePiece();
@@ -203,13 +204,10 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   bool PickNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (writing_ || broken_) return false;
     for (auto it = queue_.begin(); it != queue_.end(); ++it) {
-      if (!granted_.contains(it->key)) continue;
-      granted_.erase(it->key);
+      const auto of_pass = granted_.find(it->key.pass);
+      if (of_pass == granted_.end() || of_pass->second.erase(it->key) == 0) continue;
       // Grants of earlier passes were for tensors that are not sent any more.
-      if (it->key.pass > latest_pass_) {
-        latest_pass_ = it->key.pass;
-        absl::erase_if(granted_, [&](const BoundaryKey& key) { return key.pass < it->key.pass; });
-      }
+      granted_.erase(granted_.begin(), of_pass);
       current_ = std::move(*it);
       queue_.erase(it);
       writing_ = true;
@@ -268,8 +266,7 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   mutable absl::Mutex mu_;
   std::shared_ptr<Stream> self_ ABSL_GUARDED_BY(mu_);  // from Open to OnDone
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_set<BoundaryKey> granted_ ABSL_GUARDED_BY(mu_);
-  uint64_t latest_pass_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<uint64_t, absl::flat_hash_set<BoundaryKey>> granted_ ABSL_GUARDED_BY(mu_);  // by pass
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;
   bool held_ ABSL_GUARDED_BY(mu_) = true;
