@@ -14,6 +14,8 @@
 namespace penstock {
 namespace {
 
+constexpr size_t kKeptVotes = 64;
+
 using Compute = std::vector<std::pair<ActionKind, int>>;
 
 // The order of computations of one rank (one stage a rank).
@@ -90,7 +92,10 @@ absl::StatusOr<v1::StepDecision> FakeCommitter::Commit(const v1::StepVote& vote,
   {
     absl::MutexLock lock(&mu_);
     votes_.push_back(vote);
+    if (votes_.size() > kKeptVotes) votes_.pop_front();
     ++count_[vote.step()];
+    // Whoever votes for a step has been told the decision of the one before; others may still be reading that one.
+    count_.erase(count_.begin(), count_.lower_bound(std::max<uint64_t>(vote.step(), 1) - 1));
     const auto ready = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return count_[vote.step()] == ranks_ || stopped; };
     mu_.Await(absl::Condition(&ready));
   }
@@ -115,7 +120,7 @@ void FakeCommitter::RefuseStep(uint64_t step) {
 
 std::vector<v1::StepVote> FakeCommitter::votes() const {
   absl::MutexLock lock(&mu_);
-  return votes_;
+  return {votes_.begin(), votes_.end()};
 }
 
 void FakeJobLog::Write(const std::string& job, int rank, absl::string_view text) {

@@ -4,6 +4,7 @@
 
 #include <grpcpp/server.h>
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,13 +40,13 @@ class FakeCommitter final : public StepCommitter {
 
   void EndAfter(uint64_t step);     // decision.last
   void RefuseStep(uint64_t step);   // decision.commit = false
-  std::vector<v1::StepVote> votes() const;
+  std::vector<v1::StepVote> votes() const;  // the latest ones
 
  private:
   const int ranks_;
   mutable absl::Mutex mu_;
   std::map<uint64_t, int> count_ ABSL_GUARDED_BY(mu_);
-  std::vector<v1::StepVote> votes_ ABSL_GUARDED_BY(mu_);
+  std::deque<v1::StepVote> votes_ ABSL_GUARDED_BY(mu_);
   uint64_t last_ ABSL_GUARDED_BY(mu_) = ~uint64_t{0};
   uint64_t refused_ ABSL_GUARDED_BY(mu_) = ~uint64_t{0};
 };
