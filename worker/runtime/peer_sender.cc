@@ -137,12 +137,7 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     std::optional<Outgoing> done;  // freed without the lock
     {
       absl::MutexLock lock(&mu_);
-      if (current_.has_value() && ok) {
-        const size_t piece = PieceBytes(*current_);
-        ++counts_.frames_sent;
-        counts_.bytes_sent += piece;
-        current_->offset += piece;
-      }
+      if (current_.has_value() && ok) current_->offset += PieceBytes(*current_);
       if (!ok || broken_ || !current_.has_value() || current_->offset == current_->tensor.bytes) {
         done.swap(current_);
         writing_ = false;
@@ -233,6 +228,11 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     header_.set_offset(current_->offset);
     header_.set_checksum(Checksum(piece));
     outgoing_ = EncodeFrame(header_, current_->tensor.owner, piece);
+    {
+      absl::MutexLock lock(&mu_);  // counted before it leaves: who has received it finds it counted
+      ++counts_.frames_sent;
+      counts_.bytes_sent += piece.size();
+    }
     StartWrite(&outgoing_);
   }
 
