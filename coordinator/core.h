@@ -99,6 +99,10 @@ class Core {
   };
 
   // core_jobs.cc: jobs in and out.
+  // Whether a job with this spec may be taken in now, as far as the cluster's state says.
+  absl::Status Admit(const v1::JobSpec& spec) ABSL_LOCKS_EXCLUDED(mu_);
+  // Errors: AlreadyExists: a job that has not ended writes its checkpoints to the folder; names it.
+  absl::Status CheckFolderIsUnused(const std::string& dir) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<ActiveJob>> MakeActive(StoredJob stored);
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Place(ActiveJob* job, const std::vector<std::string>& workers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -141,6 +145,9 @@ class Core {
   const size_t max_queued_;
   const absl::Time started_;
 
+  // From the check that nobody uses a job's checkpoint folder until the job owns it: one submission at a time. Held
+  // over writes to the disk, which mu_ never is.
+  absl::Mutex submit_mu_ ABSL_ACQUIRED_BEFORE(mu_);
   absl::Mutex mu_;
   std::string address_ ABSL_GUARDED_BY(mu_);
   std::string http_address_ ABSL_GUARDED_BY(mu_);

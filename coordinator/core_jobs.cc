@@ -1,5 +1,6 @@
 // The core's jobs: in, through the queue, out.
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -46,21 +47,54 @@ absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {
   return reply;
 }
 
+absl::Status Core::Admit(const v1::JobSpec& spec) {
+  absl::MutexLock lock(&mu_);
+  if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
+  if (queue_.size() >= max_queued_) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        queue_.size(), " jobs wait already, the most that may; try again ", "when some have started, or stop some"));
+  }
+  // A folder of its own, under an id that is not given yet, is nobody else's.
+  if (spec.checkpoint().dir().empty()) return absl::OkStatus();
+  return CheckFolderIsUnused(spec.checkpoint().dir());
+}
+
+absl::Status Core::CheckFolderIsUnused(const std::string& dir) const {
+  // "a/b", "a/b/" and "a/./b" are one folder.
+  const auto normal = [](const std::string& path) { return (std::filesystem::path(path) / "").lexically_normal(); };
+  for (const auto& [id, job] : jobs_) {
+    if (normal(job->checkpoint_dir) != normal(dir)) continue;
+    return absl::AlreadyExistsError(
+        absl::StrCat("job ", id, ", which has not ended, writes its checkpoints to ", dir, ": wait until it has ended ",
+                     "or stop it, then submit with --resume to go on from there; or give checkpoint.dir another ",
+                     "folder"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
-  NewJob probe{request.request_id(), request.spec(), {}, "", request.resume(), ""};
-  PENSTOCK_ASSIGN_OR_RETURN(const std::optional<std::string> known, store_->FindRequest(probe));
+  const NewJob probe{request.request_id(), request.spec(), {}, "", request.resume(), ""};
+  // The request is looked up after it was admitted or not: its own job may have come in between, and is its answer.
+  absl::Status admitted = Admit(request.spec());
+  PENSTOCK_ASSIGN_OR_RETURN(std::optional<std::string> known, store_->FindRequest(probe));
   if (known.has_value()) return *known;
+  PENSTOCK_RETURN_IF_ERROR(admitted);
   std::vector<uint64_t> limits;
   {
     absl::MutexLock lock(&mu_);
-    if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
-    if (queue_.size() >= max_queued_) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          queue_.size(), " jobs wait already, the most that may; try again ", "when some have started, or stop some"));
-    }
     limits = membership_.MemoryLimits();
   }
   PENSTOCK_ASSIGN_OR_RETURN(const NewJob job, PrepareSubmission(request, cluster_.state_dir, limits, store_));
+  // Much may have happened while the checkpoint was read.
+  absl::MutexLock one_at_a_time(&submit_mu_);
+  admitted = Admit(request.spec());
+  PENSTOCK_ASSIGN_OR_RETURN(known, store_->FindRequest(probe));
+  if (known.has_value()) return *known;
+  PENSTOCK_RETURN_IF_ERROR(admitted);
+  // Only now that no other job writes there: what the last one left is complete.
+  if (!job.resume && !job.spec.checkpoint().dir().empty()) {
+    PENSTOCK_RETURN_IF_ERROR(CheckFolderIsFree(job.spec.checkpoint().dir()));
+  }
   PENSTOCK_ASSIGN_OR_RETURN(const std::string id, store_->Insert(job, clock_->Wall()));
   PENSTOCK_ASSIGN_OR_RETURN(StoredJob stored, store_->Get(id));
   v1::JobStatus status = stored.status;
@@ -74,7 +108,6 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
     return active.status();
   }
   CoreLock lock(this);
-  if (Find(id) != nullptr || IsTerminal(status.state())) return id;  // the same request, twice at once
   jobs_[id] = *std::move(active);
   queue_.push_back(id);
   LOG(INFO) << "job " << id << " submitted" << (job.resume ? ", goes on from " : "") << job.resume_from;

@@ -39,6 +39,8 @@ absl::StatusOr<std::string> FindResumePoint(const v1::JobSpec& spec, const std::
       absl::StrCat("nothing to resume from: ", trouble, "; submit without --resume to start anew"));
 }
 
+}  // namespace
+
 absl::Status CheckFolderIsFree(const std::string& dir) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, ListCheckpoints(dir));
   if (entries.empty()) return absl::OkStatus();
@@ -47,8 +49,6 @@ absl::Status CheckFolderIsFree(const std::string& dir) {
                    entries[0].job, ", the newest ", entries[0].info.path(),
                    ": submit with --resume to go on from it, or give checkpoint.dir another ", "folder"));
 }
-
-}  // namespace
 
 std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec) {
   if (!spec.checkpoint().dir().empty()) return spec.checkpoint().dir();
@@ -76,8 +76,6 @@ absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const
   PENSTOCK_ASSIGN_OR_RETURN(job.plan, CheckAndPlan(job.spec, std::move(memory_limits)));
   if (job.resume) {
     PENSTOCK_ASSIGN_OR_RETURN(job.resume_from, FindResumePoint(job.spec, state_dir, store));
-  } else if (!job.spec.checkpoint().dir().empty()) {
-    PENSTOCK_RETURN_IF_ERROR(CheckFolderIsFree(job.spec.checkpoint().dir()));
   }
   return job;
 }

@@ -22,10 +22,13 @@ std::string CheckpointDirOf(const std::string& state_dir, const std::string& job
 absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits);
 
 // Makes what Insert stores.
-// Errors:  as CheckAndPlan. AlreadyExists: checkpoint.dir holds checkpoints and the job does not go on from them.
-//          NotFound: it shall go on, and there is no whole checkpoint. DataLoss: as NotFound, all are damaged.
+// Errors:  as CheckAndPlan. NotFound: the job shall go on, and there is no whole checkpoint. DataLoss: as NotFound, all
+//          are damaged.
 absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
                                          std::vector<uint64_t> memory_limits, JobStore* store);
+
+// Whether a job that starts anew may write to the folder. Errors: AlreadyExists: it holds checkpoints.
+absl::Status CheckFolderIsFree(const std::string& dir);
 
 }  // namespace penstock
 
