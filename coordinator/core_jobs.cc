@@ -51,8 +51,8 @@ absl::Status Core::Admit(const v1::JobSpec& spec) {
   absl::MutexLock lock(&mu_);
   if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
   if (queue_.size() >= max_queued_) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        queue_.size(), " jobs wait already, the most that may; try again ", "when some have started, or stop some"));
+    return absl::ResourceExhaustedError(absl::StrCat(queue_.size(), " jobs wait already, the most that may; try again ",
+                                                     "when some have started, or stop some"));
   }
   // A folder of its own, under an id that is not given yet, is nobody else's.
   if (spec.checkpoint().dir().empty()) return absl::OkStatus();
@@ -64,10 +64,9 @@ absl::Status Core::CheckFolderIsUnused(const std::string& dir) const {
   const auto normal = [](const std::string& path) { return (std::filesystem::path(path) / "").lexically_normal(); };
   for (const auto& [id, job] : jobs_) {
     if (normal(job->checkpoint_dir) != normal(dir)) continue;
-    return absl::AlreadyExistsError(
-        absl::StrCat("job ", id, ", which has not ended, writes its checkpoints to ", dir, ": wait until it has ended ",
-                     "or stop it, then submit with --resume to go on from there; or give checkpoint.dir another ",
-                     "folder"));
+    return absl::AlreadyExistsError(absl::StrCat(
+        "job ", id, ", which has not ended, writes its checkpoints to ", dir, ": wait until it has ended ",
+        "or stop it, then submit with --resume to go on from there; or give checkpoint.dir another ", "folder"));
   }
   return absl::OkStatus();
 }
@@ -108,6 +107,9 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
     return active.status();
   }
   CoreLock lock(this);
+  // A drain that began meanwhile waits for the jobs that it found, and would for ever for one that comes after it. Like
+  // the others that wait, this one stays in the store: the next coordinator takes it up.
+  if (draining_ || ending_) return id;
   jobs_[id] = *std::move(active);
   queue_.push_back(id);
   LOG(INFO) << "job " << id << " submitted" << (job.resume ? ", goes on from " : "") << job.resume_from;

@@ -8,10 +8,31 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "tests/coordinator/fake_cluster.h"
 
 namespace penstock {
 namespace {
+
+// Runs a test's own code once, where the core reads the time of day.
+class HookedClock final : public Clock {
+ public:
+  absl::Duration Monotonic() const override { return Clock::Real()->Monotonic(); }
+  absl::Time Wall() const override {
+    if (const std::function<void()> hook = std::exchange(hook_, nullptr)) hook();
+    return Clock::Real()->Wall();
+  }
+  bool AwaitUntil(absl::Mutex* mu, const absl::Condition& condition, absl::Duration deadline) override {
+    return Clock::Real()->AwaitUntil(mu, condition, deadline);
+  }
+  void Sleep(absl::Duration duration) override { Clock::Real()->Sleep(duration); }
+
+  // Not while another thread uses the clock.
+  void HookWall(std::function<void()> hook) { hook_ = std::move(hook); }
+
+ private:
+  mutable std::function<void()> hook_;
+};
 
 TEST(CoreQueueTest, ACheckpointFolderBelongsToOneJobUntilItHasEnded) {
   // The folder was only looked at for checkpoints when a job was submitted: two jobs could own one empty folder, and
@@ -35,6 +56,29 @@ TEST(CoreQueueTest, ACheckpointFolderBelongsToOneJobUntilItHasEnded) {
   const auto next = cluster.Submit(spec, /*resume=*/true);
   ASSERT_TRUE(next.ok()) << next.status();
   EXPECT_EQ(cluster.AwaitEnd(*next).step(), 3u);
+}
+
+TEST(CoreQueueTest, ASubmissionThatMeetsADrainWaitsForTheNextCoordinator) {
+  // A job that was checked before a drain and came into the queue after it was never stopped, and the drain never
+  // returned.
+  FakeCluster maker;
+  ClusterSpec spec;
+  spec.state_dir = NewTestDir();
+  const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
+  ASSERT_TRUE(store.ok()) << store.status();
+  JobRecords records(spec.state_dir);
+  HookedClock clock;
+  Core core(spec, store->get(), &records, &clock);
+  v1::SubmitRequest request;
+  request.set_request_id("request-1");
+  *request.mutable_spec() = maker.Spec("tiny", 1, 1);
+  // The time of the submission is read between the last check and the job's way into the store.
+  clock.HookWall([&core] { core.Drain(/*no_checkpoint=*/true); });
+  const auto job = core.Submit(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  core.Drain(/*no_checkpoint=*/true);
+  EXPECT_TRUE(core.drained());
+  EXPECT_EQ((*store)->Get(*job)->status.state(), v1::PENDING);
 }
 
 }  // namespace
