@@ -67,6 +67,8 @@ class Core {
   // The job's status once its version differs from *version, or after `timeout`; writes the version.
   // Args:    job: an id. *version: 0 at first.
   absl::StatusOr<v1::JobStatus> AwaitChange(const std::string& job, absl::Duration timeout, uint64_t* version);
+  // False: what AwaitChange answers from now on stays as it is, as long as this coordinator lives.
+  bool MayChange(const std::string& job);
   v1::ClusterStatus Status();
   // OK once every worker of cluster.yaml has registered.
   absl::Status Ready();
@@ -154,8 +156,10 @@ class Core {
   Membership membership_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<WorkerClient>> clients_ ABSL_GUARDED_BY(mu_);  // by worker
   std::map<std::string, std::unique_ptr<ActiveJob>> jobs_ ABSL_GUARDED_BY(mu_);        // by id
-  std::vector<std::string> queue_ ABSL_GUARDED_BY(mu_);                                // PENDING, oldest first
-  std::map<std::string, std::weak_ptr<WorkerLease>> leases_ ABSL_GUARDED_BY(mu_);      // by name
+  // Ends that the store did not take, by job: only until the next coordinator, which finds the jobs interrupted.
+  std::map<std::string, v1::JobStatus> unstored_ends_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> queue_ ABSL_GUARDED_BY(mu_);                            // PENDING, oldest first
+  std::map<std::string, std::weak_ptr<WorkerLease>> leases_ ABSL_GUARDED_BY(mu_);  // by name
   uint64_t next_lease_ ABSL_GUARDED_BY(mu_) = 1;
   std::vector<std::function<void()>> work_ ABSL_GUARDED_BY(mu_);
   int calls_under_way_ ABSL_GUARDED_BY(mu_) = 0;

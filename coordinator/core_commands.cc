@@ -272,6 +272,8 @@ void Core::Do(ActiveJob* job, const Ended&) {
     const absl::Status stored = store_->Update(status, epoch);
     if (!stored.ok()) LOG(ERROR) << "job " << status.job() << " could not be stored: " << stored;
     CoreLock lock(this);
+    // Whoever watches the job must see its end nevertheless.
+    if (!stored.ok()) unstored_ends_[status.job()] = status;
     jobs_.erase(status.job());
   });
   work_.push_back([this] {

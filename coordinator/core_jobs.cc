@@ -205,7 +205,11 @@ absl::StatusOr<std::vector<v1::JobStatus>> Core::List(int limit) {
   absl::MutexLock lock(&mu_);
   for (v1::JobStatus& status : list) {
     ActiveJob* job = Find(status.job());
-    if (job == nullptr) continue;
+    if (job == nullptr) {
+      const auto ended = unstored_ends_.find(status.job());
+      if (ended != unstored_ends_.end()) status = ended->second;
+      continue;
+    }
     status = job->status;
     job->progress.Fill(status.step(), &status);
   }
@@ -226,9 +230,16 @@ absl::StatusOr<v1::JobStatus> Core::AwaitChange(const std::string& id, absl::Dur
       job->progress.Fill(status.step(), &status);
       return status;
     }
+    if (const auto ended = unstored_ends_.find(id); ended != unstored_ends_.end()) return ended->second;
   }
   PENSTOCK_ASSIGN_OR_RETURN(StoredJob stored, store_->Get(id));
   return std::move(stored.status);
+}
+
+bool Core::MayChange(const std::string& job) {
+  absl::MutexLock lock(&mu_);
+  // One that is not active and not ended is on its way into the queue, unless no job comes into it any more.
+  return Find(job) != nullptr || !draining_;
 }
 
 absl::StatusOr<std::shared_ptr<WorkerLease>> Core::Lease(int most) {

@@ -65,9 +65,17 @@ absl::Status JobsService::WatchJob(grpc::ServerContext* context, const std::stri
   uint64_t version = 0;
   while (!context->IsCancelled()) {
     const uint64_t seen = version;
+    // Looked at before the status is read: what is read after is then the last there is.
+    const bool last = !core_->MayChange(id);
     PENSTOCK_ASSIGN_OR_RETURN(const v1::JobStatus status, core_->AwaitChange(id, kWatchWait, &version));
-    if (version == seen && !IsTerminal(status.state())) continue;
-    if (!writer->Write(status) || IsTerminal(status.state())) break;
+    const bool ended = IsTerminal(status.state());
+    if ((version != seen || ended || last) && !writer->Write(status)) break;
+    if (ended) break;
+    if (last) {
+      return absl::UnavailableError(
+          absl::StrCat("the coordinator is ending; job ", id, " waits in its store for the next one"));
+    }
+    // Also where nothing has changed: AwaitChange does not wait for a job that is not active.
     Clock::Real()->Sleep(kWatchPause);
   }
   return absl::OkStatus();

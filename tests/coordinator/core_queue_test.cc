@@ -9,6 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/grpc_status.h"
+#include "coordinator/jobs/sqlite.h"
 #include "tests/coordinator/fake_cluster.h"
 
 namespace penstock {
@@ -79,6 +81,41 @@ TEST(CoreQueueTest, ASubmissionThatMeetsADrainWaitsForTheNextCoordinator) {
   core.Drain(/*no_checkpoint=*/true);
   EXPECT_TRUE(core.drained());
   EXPECT_EQ((*store)->Get(*job)->status.state(), v1::PENDING);
+}
+
+TEST(CoreQueueTest, WatchingAJobThatWaitsInTheStoreEndsWithTheCluster) {
+  // The watch of a job that had left the queue with a drain asked for its state again and again without a pause, for
+  // as long as somebody listened.
+  FakeCluster cluster;
+  const std::string job = *cluster.Submit(cluster.Spec("tiny", 1));
+  cluster.core().Drain(/*no_checkpoint=*/true);
+  v1::WatchRequest request;
+  request.set_job(job);
+  grpc::ClientContext context;
+  const auto reader = cluster.jobs().Watch(&context, request);
+  v1::JobStatus status;
+  ASSERT_TRUE(reader->Read(&status));
+  EXPECT_EQ(status.state(), v1::PENDING);
+  EXPECT_FALSE(reader->Read(&status));
+  const absl::Status ended = FromGrpc(reader->Finish());
+  EXPECT_TRUE(absl::IsUnavailable(ended)) << ended;
+}
+
+TEST(CoreQueueTest, AnEndThatTheStoreDoesNotTakeIsSeenNevertheless) {
+  // Where the job's end could not be stored, the store went on to say that it runs, and whoever watched it never heard
+  // of its end.
+  FakeCluster cluster;
+  cluster.AddWorker();
+  auto database = SqliteDatabase::Open(cluster.state_dir() + "/jobs.db");
+  ASSERT_TRUE(database.ok()) << database.status();
+  const absl::Status broken = database->Exec(
+      "CREATE TRIGGER no_end BEFORE UPDATE ON jobs WHEN NEW.ended_unix_ms > 0 "
+      "BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END");
+  ASSERT_TRUE(broken.ok()) << broken;
+  const std::string job = *cluster.Submit(cluster.Spec("tiny", 1, 1));
+  EXPECT_EQ(cluster.AwaitEnd(job).state(), v1::SUCCEEDED);
+  EXPECT_EQ(cluster.Get(job).status().state(), v1::SUCCEEDED);
+  EXPECT_EQ(cluster.core().List(1)->front().state(), v1::SUCCEEDED);
 }
 
 }  // namespace
