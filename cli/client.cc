@@ -10,6 +10,13 @@
 #include "common/limits.h"
 
 namespace penstock {
+namespace {
+
+// The coordinator answers a Submit that goes on from a checkpoint once it has read and checked the whole of it: at the
+// 100 MB/s of a slow disk so long is enough for 60 GB.
+constexpr absl::Duration kResumeDeadline = absl::Minutes(10);
+
+}  // namespace
 
 void Canceller::Cancel() {
   absl::MutexLock lock(&mu_);
@@ -68,7 +75,7 @@ absl::StatusOr<Reply> Client::Call(Method method, const Request& request, absl::
 absl::StatusOr<v1::SubmitReply> Client::Submit(const v1::SubmitRequest& request) {
   return Call<v1::SubmitRequest, v1::SubmitReply>(
       [this](auto* context, const auto& r, auto* reply) { return jobs_->Submit(context, r, reply); }, request,
-      limits::kControlDeadline);
+      request.resume() ? kResumeDeadline : limits::kControlDeadline);
 }
 
 absl::StatusOr<v1::GetReply> Client::Get(const std::string& job) {
