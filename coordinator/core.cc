@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "common/file.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/version.h"
@@ -190,7 +191,7 @@ absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request) {
   std::map<std::string, std::vector<v1::LogLine>> lines;
   for (const v1::LogLine& line : request.log()) lines[line.job()].push_back(line);
   for (auto& [id, batch] : lines) {
-    if (id.empty() || leases_.contains(id)) continue;  // the worker's own file has them
+    if (!IsPlainName(id)) continue;  // of no job, or of a lease: the worker's own file has them
     const bool taken = disk_->TryPost([records = records_, id = id, batch = std::move(batch)] {
       const absl::Status status = records->AppendLog(id, batch);
       if (!status.ok()) {

@@ -251,7 +251,8 @@ absl::StatusOr<std::shared_ptr<WorkerLease>> Core::Lease(int most) {
   if (ids.empty()) {
     return absl::FailedPreconditionError("no worker is idle: wait until a job has ended, or stop one");
   }
-  const std::string name = absl::StrCat("generate-", next_lease_++);
+  // No job's id: those take no slash.
+  const std::string name = absl::StrCat("generate/", next_lease_++);
   std::vector<WorkerHandle> workers;
   std::vector<std::shared_ptr<WorkerClient>> clients;
   for (const std::string& id : ids) {

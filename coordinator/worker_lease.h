@@ -22,7 +22,7 @@ class WorkerLease {
   // Gives the workers back.
   ~WorkerLease();
 
-  // What the workers know the work by: "generate-3".
+  // What the workers know the work by: "generate/3".
   const std::string& name() const { return name_; }
   const std::vector<WorkerHandle>& workers() const { return workers_; }
   WorkerClient& client(int rank) { return *clients_[rank]; }

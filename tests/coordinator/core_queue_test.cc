@@ -118,5 +118,25 @@ TEST(CoreQueueTest, AnEndThatTheStoreDoesNotTakeIsSeenNevertheless) {
   EXPECT_EQ(cluster.core().List(1)->front().state(), v1::SUCCEEDED);
 }
 
+TEST(CoreQueueTest, ALeaseIsNotTakenForAJobThatIsNamedLikeIt) {
+  // A job named "generate" and a lease had the same name, "generate-1": the end of the lease gave the job's worker to
+  // the next one.
+  FakeCluster cluster;
+  FakeWorker& worker = cluster.AddWorker();
+  worker.HoldAt(1);
+  const std::string job = *cluster.Submit(cluster.Spec("generate", 1, 1));
+  worker.AwaitHeld();
+  cluster.AddWorker();
+  {
+    const auto lease = cluster.core().Lease(1);
+    ASSERT_TRUE(lease.ok()) << lease.status();
+    EXPECT_NE((*lease)->name(), job);
+  }
+  EXPECT_EQ(cluster.core().Status().workers(0).state(), "busy");
+  EXPECT_EQ(cluster.core().Status().workers(1).state(), "idle");
+  worker.Release();
+  EXPECT_EQ(cluster.AwaitEnd(job).state(), v1::SUCCEEDED);
+}
+
 }  // namespace
 }  // namespace penstock
