@@ -106,11 +106,8 @@ void Core::MonitorOnce() {
       relaunch_.Started(id, now);
       membership_.ProcessStarted(id);
       const WorkerLaunch launch{spec.id, spec.host, spec.device, spec.memory_bytes, address_};
-      work_.push_back([launcher = launcher_, launch] {
-        LOG(INFO) << "starts worker " << launch.id << " again";
-        const absl::Status status = launcher->Start(launch);
-        if (!status.ok()) LOG(ERROR) << "worker " << launch.id << " could not be started: " << status;
-      });
+      LOG(INFO) << "starts worker " << launch.id << " again";
+      StartLater(launch);
     }
   }
 }
@@ -120,12 +117,15 @@ void Core::Launch(Launcher* launcher) {
   launcher_ = launcher;
   for (const WorkerSpec& spec : cluster_.workers) {
     relaunch_.Started(spec.id, clock_->Monotonic());
-    const WorkerLaunch launch{spec.id, spec.host, spec.device, spec.memory_bytes, address_};
-    work_.push_back([this, launcher, launch] {
-      const absl::Status status = launcher->Start(launch);
-      if (!status.ok()) OnWorkerExit({launch.id, false, absl::StrCat("could not be started: ", status.message()), {}});
-    });
+    StartLater({spec.id, spec.host, spec.device, spec.memory_bytes, address_});
   }
+}
+
+void Core::StartLater(const WorkerLaunch& launch) {
+  work_.push_back([this, launcher = launcher_, launch] {
+    const absl::Status status = launcher->Start(launch);
+    if (!status.ok()) OnWorkerExit({launch.id, false, absl::StrCat("could not be started: ", status.message()), {}});
+  });
 }
 
 void Core::OnWorkerExit(const WorkerExit& exit) {

@@ -116,6 +116,8 @@ class Core {
   void Refresh(ActiveJob* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnLoss(const WorkerLoss& loss) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status AddVote(const v1::StepVote& vote, VoteDone* done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Starts the process after the lock has gone; that it could not be started is an end like another.
+  void StartLater(const WorkerLaunch& launch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Monitor();
   void MonitorOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

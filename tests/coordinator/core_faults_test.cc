@@ -211,8 +211,9 @@ class NotingLauncher final : public Launcher {
   absl::Status Start(const WorkerLaunch& worker) override {
     absl::MutexLock lock(&mu_);
     started_.push_back(worker.id);
-    return absl::OkStatus();
+    return answer;
   }
+  absl::Status answer;  // of every Start; set before the launcher is used
   void StopAll(absl::Duration) override {}
   // Turns the clock until the worker was started `count` times.
   void AwaitStarts(size_t count, FakeClock* clock) {
@@ -248,6 +249,25 @@ TEST(CoreFaultsTest, AWorkerThatEndsUnaskedIsStartedAgainAfterAPause) {
   const absl::Duration ended_at = clock.Monotonic();
   launcher.AwaitStarts(2, &clock);
   EXPECT_GE(clock.Monotonic() - ended_at, absl::Milliseconds(500));
+}
+
+TEST(CoreFaultsTest, AWorkerThatCouldNotBeStartedAgainIsTriedAgain) {
+  // A start that failed was counted as an end the first time only; after a relaunch it was written to the log, and the
+  // worker stayed "starting" for ever.
+  ClusterSpec spec;
+  spec.state_dir = NewTestDir();
+  spec.workers = {{"h/cpu.0", "h", "cpu", 0}};
+  const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
+  ASSERT_TRUE(store.ok()) << store.status();
+  JobRecords records(spec.state_dir);
+  FakeClock clock;
+  NotingLauncher launcher;
+  launcher.answer = absl::ResourceExhaustedError("no process could be made");
+  Core core(spec, store->get(), &records, &clock);
+  ASSERT_TRUE(core.Start("127.0.0.1:1", "").ok());
+  core.Launch(&launcher);
+  EXPECT_EQ(core.Ready().message(), "workers are missing: h/cpu.0 (could not be started: no process could be made)");
+  launcher.AwaitStarts(3, &clock);
 }
 
 }  // namespace
