@@ -131,8 +131,10 @@ void JobMachine::On(const RankLost& event) {
   Rank& rank = ranks_[event.rank];
   if (!rank.alive) return;
   rank.alive = false;
-  rank.loaded = false;             // what it held went with the process
-  if (phase_ == Phase::kUnload) {  // the outcome stands, nothing of it was lost
+  rank.loaded = false;  // what it held went with the process
+  // Every rank has saved its part, and after the manifest no rank has anything to do.
+  const bool last_checkpoint = phase_ == Phase::kCommit && (stop_ || step_ == course_.steps);
+  if (phase_ == Phase::kUnload || last_checkpoint) {  // the outcome stands, nothing of it was lost
     if (rank.call != Call::kNone) commands_.push_back(CancelRank{event.rank});
     return;
   }

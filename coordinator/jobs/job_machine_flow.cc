@@ -158,6 +158,7 @@ void JobMachine::AfterCheckpoint() {
     warning_.clear();
     return AtBoundary();
   }
+  if (stop_ && stop_without_checkpoint_) return StartUnload(Outcome::kStopped);  // nobody asked for this one
   const std::string text =
       absl::StrCat("the checkpoint of step ", step_, " could not be written: ", save_status_.message());
   if (stop_ || step_ == course_.steps) return Fail({KindOf(save_status_), "", text, {}});

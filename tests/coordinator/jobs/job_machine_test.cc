@@ -323,5 +323,37 @@ TEST(JobMachineTest, IgnoresAnswersOfAnotherEpoch) {
   EXPECT_EQ(story.text(), "\nstale -> STARTING\nstale -> STARTING");
 }
 
+TEST(JobMachineTest, AWorkerLostWhileTheLastCheckpointIsCompletedChangesNothing) {
+  // All ranks had saved their parts, the checkpoint became complete, and the job was called FAILED.
+  Story story(TwoRanks(1));
+  story.Place().Load().Vote(1).RunsEnd(1).Saves().Forget();
+  story.Say("worker 0 lost", RankLost{7, 0, {Fault::Kind::kExit, "", "exited with code 1", {}}});
+  story.Commit().Say("unloaded 1", Unloaded{7, 1});
+  EXPECT_EQ(story.text(), R"(
+worker 0 lost -> CHECKPOINTING
+committed -> CHECKPOINTING: unload1
+unloaded 1 -> SUCCEEDED: ended)");
+  Story stopped(TwoRanks(9));
+  stopped.Place().Load().Say("stop", StopAsked{false, "asked"}).Vote(1).RunsEnd(1).Saves();
+  stopped.Say("worker 0 lost", RankLost{7, 0, {Fault::Kind::kExit, "", "exited with code 1", {}}});
+  stopped.Commit().Say("unloaded 1", Unloaded{7, 1});
+  EXPECT_EQ(stopped.machine().state(), v1::STOPPED);
+}
+
+TEST(JobMachineTest, StopWithoutCheckpointIsNoFailureWhereOneUnderWayCannotBeWritten) {
+  // The checkpoint that was being written when the stop came failed the job, although nobody wanted it any more.
+  JobCourse course = TwoRanks(9);
+  course.checkpoint_every = 1;
+  Story story(course);
+  story.Place().Load().Vote(1).RunsEnd(1).Say("stop", StopAsked{true, "asked"}).Forget();
+  story.Say("disk full", Saved{7, 0, absl::ResourceExhaustedError("no space left")});
+  story.Say("saved 1", Saved{7, 1, absl::OkStatus()}).Unloads();
+  EXPECT_EQ(story.text(), R"(
+disk full -> STOPPING
+saved 1 -> STOPPING: drop-checkpoint[1] unload0 unload1
+unloaded 0 -> STOPPING
+unloaded 1 -> STOPPED: ended)");
+}
+
 }  // namespace
 }  // namespace penstock
