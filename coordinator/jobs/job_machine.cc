@@ -178,7 +178,6 @@ void JobMachine::MaybeFinishDrain() {
   if (phase_ != Phase::kDrain || !AllIdle() || committing_) return;
   if (now_ < NameableAt(faults_, first_fault_at_, course_.lost_after)) return;
   failure_ = FailureLines(faults_);
-  if (drop_unfinished_save_) commands_.push_back(DropCheckpoint{step_});
   StartUnload(Outcome::kFailed);
 }
 
@@ -195,6 +194,8 @@ void JobMachine::StartUnload(Outcome outcome) {
 
 void JobMachine::End() {
   phase_ = Phase::kEnded;
+  // Not before every rank is unloaded: one whose call was cancelled may write until then.
+  if (drop_unfinished_save_) commands_.push_back(DropCheckpoint{step_});
   switch (outcome_) {
     case Outcome::kSucceeded:
       Enter(v1::SUCCEEDED, warning_);
