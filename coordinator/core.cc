@@ -64,7 +64,17 @@ absl::Status Core::Start(const std::string& address, const std::string& http_add
   PENSTOCK_ASSIGN_OR_RETURN(std::vector<StoredJob> pending, store_->Pending());
   std::vector<std::unique_ptr<ActiveJob>> jobs;
   for (StoredJob& stored : pending) {
-    PENSTOCK_ASSIGN_OR_RETURN(jobs.emplace_back(), MakeActive(std::move(stored)));
+    const v1::JobStatus status = stored.status;
+    const uint64_t epoch = stored.epoch;
+    absl::StatusOr<std::unique_ptr<ActiveJob>> job = MakeActive(std::move(stored));
+    if (job.ok()) {
+      jobs.push_back(*std::move(job));
+      continue;
+    }
+    // One job that cannot run must not keep all others, and the cluster itself, from running.
+    LOG(ERROR) << "job " << status.job() << ", which waited, cannot run: " << job.status();
+    const absl::Status marked = StoreFailure(status, epoch, job.status());
+    if (!marked.ok()) LOG(ERROR) << "job " << status.job() << " could not be stored: " << marked;
   }
   {
     CoreLock lock(this);

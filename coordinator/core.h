@@ -101,6 +101,8 @@ class Core {
   };
 
   // core_jobs.cc: jobs in and out.
+  // Marks a job that never became active FAILED. Errors: as JobStore::Update.
+  absl::Status StoreFailure(v1::JobStatus status, uint64_t epoch, const absl::Status& why);
   // Whether a job with this spec may be taken in now, as far as the cluster's state says.
   absl::Status Admit(const v1::JobSpec& spec) ABSL_LOCKS_EXCLUDED(mu_);
   // Errors: AlreadyExists: a job that has not ended writes its checkpoints to the folder; names it.

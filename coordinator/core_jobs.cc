@@ -47,6 +47,14 @@ absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {
   return reply;
 }
 
+absl::Status Core::StoreFailure(v1::JobStatus status, uint64_t epoch, const absl::Status& why) {
+  status.set_state(v1::FAILED);
+  status.set_reason(std::string(why.message()));
+  status.add_failure(status.reason());
+  status.set_ended_unix_ms(absl::ToUnixMillis(clock_->Wall()));
+  return store_->Update(status, epoch);
+}
+
 absl::Status Core::Admit(const v1::JobSpec& spec) {
   absl::MutexLock lock(&mu_);
   if (draining_) return absl::UnavailableError("the coordinator is ending and takes no more jobs");
@@ -96,14 +104,10 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   }
   PENSTOCK_ASSIGN_OR_RETURN(const std::string id, store_->Insert(job, clock_->Wall()));
   PENSTOCK_ASSIGN_OR_RETURN(StoredJob stored, store_->Get(id));
-  v1::JobStatus status = stored.status;
+  v1::JobStatus status = stored.status;  // of use once `stored` is gone
   absl::StatusOr<std::unique_ptr<ActiveJob>> active = MakeActive(std::move(stored));
   if (!active.ok()) {
-    status.set_state(v1::FAILED);
-    status.set_reason(std::string(active.status().message()));
-    status.add_failure(status.reason());
-    status.set_ended_unix_ms(absl::ToUnixMillis(clock_->Wall()));
-    PENSTOCK_RETURN_IF_ERROR(store_->Update(status, 0));
+    PENSTOCK_RETURN_IF_ERROR(StoreFailure(std::move(status), 0, active.status()));
     return active.status();
   }
   CoreLock lock(this);

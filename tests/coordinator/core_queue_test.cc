@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/grpc_status.h"
 #include "coordinator/jobs/sqlite.h"
+#include "coordinator/plan/planner.h"
 #include "tests/coordinator/fake_cluster.h"
 
 namespace penstock {
@@ -136,6 +137,32 @@ TEST(CoreQueueTest, ALeaseIsNotTakenForAJobThatIsNamedLikeIt) {
   EXPECT_EQ(cluster.core().Status().workers(1).state(), "idle");
   worker.Release();
   EXPECT_EQ(cluster.AwaitEnd(job).state(), v1::SUCCEEDED);
+}
+
+TEST(CoreQueueTest, AStoredJobThatCannotRunFailsAndTheClusterStarts) {
+  // One such job in the store, say of an earlier version, kept the coordinator from starting at all.
+  const std::string dir = NewTestDir();
+  std::string broken, whole;
+  {
+    FakeCluster maker;
+    const auto store = JobStore::Open(dir, absl::UnixEpoch());
+    ASSERT_TRUE(store.ok()) << store.status();
+    NewJob job{"request-1", maker.Spec("broken", 1, 1), {}, "", false, ""};
+    job.plan = *MakePlan(job.spec);
+    v1::JobSpec without_model = job.spec;
+    without_model.clear_model();
+    broken = *(*store)->Insert({"request-1", without_model, job.plan, "", false, ""}, absl::UnixEpoch());
+    job.request_id = "request-2";
+    whole = *(*store)->Insert(job, absl::UnixEpoch());
+  }
+  FakeCluster cluster(dir);
+  const v1::JobStatus failed = cluster.AwaitEnd(broken);
+  EXPECT_EQ(failed.state(), v1::FAILED);
+  EXPECT_FALSE(failed.reason().empty());
+  ASSERT_EQ(failed.failure_size(), 1);
+  EXPECT_EQ(failed.failure(0), failed.reason());
+  cluster.AddWorker();
+  EXPECT_EQ(cluster.AwaitEnd(whole).state(), v1::SUCCEEDED);
 }
 
 }  // namespace
