@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
 #include "common/logging.h"
@@ -14,6 +15,26 @@
 #include "model/model_info.h"
 
 namespace penstock {
+namespace {
+
+std::string MiB(uint64_t bytes) { return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20)); }
+
+// Why the plan cannot run on these workers, by rank; empty where it can. Not CheckFits, which looks for plans that
+// would fit: too long under the lock.
+std::string TooLarge(const v1::Plan& plan, const std::vector<WorkerHandle>& workers) {
+  std::vector<uint64_t> bytes(workers.size(), 0);
+  for (const v1::Stage& stage : plan.stages()) {
+    bytes[stage.rank()] += stage.state_bytes() + stage.peak_activation_bytes();
+  }
+  for (size_t r = 0; r < workers.size(); ++r) {
+    if (workers[r].memory_bytes == 0 || bytes[r] <= workers[r].memory_bytes) continue;
+    return absl::StrCat("waits for a larger worker: rank ", r, " needs ", MiB(bytes[r]), ", and ", workers[r].id,
+                        ", which is idle, has ", MiB(workers[r].memory_bytes));
+  }
+  return "";
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ActiveJob>> Core::MakeActive(StoredJob stored) {
   PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(stored.spec.model()));
@@ -121,12 +142,36 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   return id;
 }
 
-void Core::Schedule() {
-  if (draining_ || ending_ || queue_.empty()) return;
+std::vector<Placement> Core::PlaceWaiting() {
   std::vector<WaitingJob> waiting;
   for (const std::string& id : queue_) waiting.push_back({id, Find(id)->stored.plan.train_size()});
+  std::vector<Placement> misfits;
+  while (true) {
+    std::vector<Placement> placements = PlaceJobs(waiting, membership_.Offers());
+    const size_t before = misfits.size();
+    for (const Placement& placement : placements) {
+      std::vector<WorkerHandle> workers;
+      for (const std::string& id : placement.workers) workers.push_back(membership_.Handle(id));
+      if (workers.empty()) continue;
+      const std::string reason = TooLarge(Find(placement.job)->stored.plan, workers);
+      if (reason.empty()) continue;
+      misfits.push_back({placement.job, {}, reason});
+      break;
+    }
+    if (misfits.size() == before) {
+      placements.insert(placements.end(), misfits.begin(), misfits.end());
+      return placements;
+    }
+    // It must hold back nobody: others may fit the workers that it left.
+    waiting.erase(std::find_if(waiting.begin(), waiting.end(),
+                               [&misfits](const WaitingJob& job) { return job.job == misfits.back().job; }));
+  }
+}
+
+void Core::Schedule() {
+  if (draining_ || ending_ || queue_.empty()) return;
   const std::string lost = LostWorkers();
-  for (const Placement& placement : PlaceJobs(waiting, membership_.Offers())) {
+  for (const Placement& placement : PlaceWaiting()) {
     ActiveJob* job = Find(placement.job);
     if (placement.workers.empty()) {
       Feed(job, Waits{absl::StrCat(placement.reason, lost)});

@@ -165,5 +165,26 @@ TEST(CoreQueueTest, AStoredJobThatCannotRunFailsAndTheClusterStarts) {
   EXPECT_EQ(cluster.AwaitEnd(whole).state(), v1::SUCCEEDED);
 }
 
+TEST(CoreQueueTest, AJobWaitsForAWorkerThatItFits) {
+  // The memory was checked once, at the submission, against the first workers of the cluster; the job then ran on
+  // whichever were idle, as here on one of a single KiB.
+  FakeCluster cluster;
+  FakeWorker& large = cluster.AddWorker();
+  FakeWorkerOptions options;
+  options.memory_bytes = 1024;
+  FakeWorker& small = cluster.AddWorker(options);
+  large.HoldAt(1);
+  const std::string first = *cluster.Submit(cluster.Spec("first", 1, 1));
+  large.AwaitHeld();
+  const std::string second = *cluster.Submit(cluster.Spec("second", 1, 1));
+  const std::string reason = cluster.Get(second).status().reason();
+  EXPECT_TRUE(absl::StartsWith(reason, "waits for a larger worker: rank 0 needs ")) << reason;
+  EXPECT_TRUE(absl::EndsWith(reason, " MiB, and w1, which is idle, has 0.0 MiB")) << reason;
+  large.Release();
+  EXPECT_EQ(cluster.AwaitEnd(second).state(), v1::SUCCEEDED);
+  EXPECT_EQ(cluster.Get(first).status().state(), v1::SUCCEEDED);
+  EXPECT_TRUE(small.calls().empty());
+}
+
 }  // namespace
 }  // namespace penstock

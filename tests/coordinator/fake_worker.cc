@@ -48,6 +48,7 @@ absl::Status FakeWorker::Start() {
   request.set_device("cpu");
   request.set_address(address_);
   request.set_self_test(options_.self_test);
+  request.set_memory_bytes(options_.memory_bytes);
   request.set_fingerprint("fake");
   v1::RegisterReply reply;
   grpc::ClientContext context;

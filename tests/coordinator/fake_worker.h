@@ -27,6 +27,7 @@ struct FakeWorkerOptions {
   std::string coordinator;
   std::string version;  // empty: this version
   std::string self_test = "aa";
+  uint64_t memory_bytes = 0;  // 0: no limit
   // Asked before each vote; an error ends the run with it.
   std::function<absl::Status(uint64_t step)> on_step;
   // The squared norm that each parameter votes with.
