@@ -101,7 +101,8 @@ bool CoordinatorLink::TryRegister() {
   if (reply.lost_after_ms() > 0) options_.lost_after = absl::Milliseconds(static_cast<int64_t>(reply.lost_after_ms()));
   beat_.set_id(self_.id());
   beat_.set_incarnation(reply.incarnation());
-  beat_.set_sequence(0);
+  // Lines that the last beat could not deliver go with the next one, which must count as new.
+  beat_.set_sequence(beat_.log_size() > 0 ? 1 : 0);
   LOG(INFO) << "registered at " << options_.coordinator << " as " << self_.id() << ", incarnation "
             << reply.incarnation();
   absl::MutexLock lock(&mu_);

@@ -107,6 +107,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const std::string& address,
   PENSTOCK_RETURN_IF_ERROR(CheckLoopback(address));
   grpc::ServerBuilder builder;
   PrepareServer(&builder, address, port);
+  PrepareForTensors(&builder);
   builder.RegisterService(exchange);
   builder.RegisterService(worker);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

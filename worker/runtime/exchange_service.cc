@@ -6,11 +6,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
+#include "common/limits.h"
 #include "common/status_macros.h"
 #include "worker/runtime/frame_codec.h"
 
 namespace penstock {
 namespace {
+
+// What a sender may have under way unread. With gRPC's measured window, which starts at 64 KiB, it waits for permission
+// several times a piece, and each wait costs both sides a switch of threads.
+constexpr size_t kWindowBytes = 4 * limits::kPieceBytes;
 
 using ByteReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
@@ -21,7 +26,7 @@ class InboundStream final : public ByteReactor, public CreditStream {
 
   void Start(std::shared_ptr<InboundStream> self) {
     self_ = std::move(self);
-    StartRead(&incoming_);
+    ReadOn();
   }
 
   void SendCredit(const v1::Credit& credit) override {
@@ -38,17 +43,23 @@ class InboundStream final : public ByteReactor, public CreditStream {
 
   void OnReadDone(bool ok) override {
     if (!ok) {
-      Lose(absl::UnavailableError("it has closed its stream"));
+      FinishedReading();
       return;
     }
-    const absl::Status status = Handle();
+    grpc::ByteBuffer message;
+    message.Swap(&incoming_);
+    // The first message says whose stream this is. From then on the next one is read while this one is copied, by
+    // another of gRPC's threads: pieces may come in any order.
+    const bool attached = Link().has_value();
+    if (attached) ReadOn();
+    const absl::Status status = attached ? Take(&message) : Attach(message);
     if (!status.ok()) {
+      Detach(status);  // first: once its sender knows, this stream may break, which would be the lesser reason
       End(status);
-      Detach(status);
-      return;
+    } else if (!attached) {
+      ReadOn();
     }
-    absl::MutexLock lock(&mu_);
-    if (!end_.has_value()) StartRead(&incoming_);
+    FinishedReading();
   }
 
   void OnWriteDone(bool ok) override {
@@ -69,32 +80,67 @@ class InboundStream final : public ByteReactor, public CreditStream {
   }
 
  private:
-  // Takes one message. The first one says whose stream this is.
-  absl::Status Handle() {
-    PENSTOCK_ASSIGN_OR_RETURN(const ReceivedFrame frame, DecodeFrame(incoming_));
-    incoming_.Clear();
+  absl::Status Take(grpc::ByteBuffer* message) {
+    PENSTOCK_ASSIGN_OR_RETURN(const ReceivedFrame frame, DecodeFrame(*message));
+    message->Clear();
+    return receiver_->Deliver(*Link(), frame);
+  }
+
+  absl::Status Attach(const grpc::ByteBuffer& message) {
+    PENSTOCK_ASSIGN_OR_RETURN(const ReceivedFrame frame, DecodeFrame(message));
     if (receiver_ == nullptr) {
       return absl::FailedPreconditionError(
           absl::StrCat("a frame of job ", frame.header.job(), "; this worker has nothing loaded"));
     }
-    if (link_.has_value()) return receiver_->Deliver(*link_, frame);
-    PENSTOCK_ASSIGN_OR_RETURN(link_, receiver_->Attach(frame.header, self_));
+    PENSTOCK_ASSIGN_OR_RETURN(const int link, receiver_->Attach(frame.header, self_));
+    bool lost = false;
+    {
+      absl::MutexLock lock(&mu_);
+      link_ = link;
+      lost = end_.has_value();
+    }
+    // Whoever ended it meanwhile did not know yet which neighbour it had.
+    if (lost) Lose(absl::UnavailableError("its stream has broken"));
     return absl::OkStatus();
+  }
+
+  void ReadOn() {
+    absl::MutexLock lock(&mu_);
+    if (end_.has_value()) return;
+    ++readers_;
+    StartRead(&incoming_);
+  }
+
+  // One message is done with, or there are no more. What is wrong with a message is told rather than that it was the
+  // last one: the last to finish says that the stream is closed.
+  void FinishedReading() {
+    {
+      absl::MutexLock lock(&mu_);
+      if (--readers_ > 0) return;
+    }
+    Lose(absl::UnavailableError("it has closed its stream"));
+  }
+
+  std::optional<int> Link() {
+    absl::MutexLock lock(&mu_);
+    return link_;
   }
 
   // The neighbour is gone: an end that did not start here.
   void Lose(const absl::Status& how) {
     End(absl::OkStatus());
-    if (link_.has_value()) Detach(Annotate(how, absl::StrCat(receiver_->identity().Describe(*link_ / 2), " is gone")));
+    const std::optional<int> link = Link();
+    if (link.has_value()) Detach(Annotate(how, absl::StrCat(receiver_->identity().Describe(*link / 2), " is gone")));
   }
 
   void Detach(const absl::Status& why) {
-    if (!link_.has_value()) return;
+    std::optional<int> link;
     {
       absl::MutexLock lock(&mu_);
-      if (std::exchange(detached_, true)) return;
+      if (!link_.has_value() || std::exchange(detached_, true)) return;
+      link = link_;
     }
-    receiver_->Detach(*link_, why);
+    receiver_->Detach(*link, why);
   }
 
   // Ends the stream once; a write that is under way comes first.
@@ -117,9 +163,10 @@ class InboundStream final : public ByteReactor, public CreditStream {
   const std::shared_ptr<Receiver> receiver_;
   std::shared_ptr<InboundStream> self_;  // until OnDone
   grpc::ByteBuffer incoming_;            // between StartRead and OnReadDone gRPC's, else the reactions'
-  std::optional<int> link_;              // set by the first OnReadDone, before any credit or end can need it
 
   absl::Mutex mu_;
+  std::optional<int> link_ ABSL_GUARDED_BY(mu_);  // once the first message has said it
+  int readers_ ABSL_GUARDED_BY(mu_) = 0;  // messages that are awaited or being copied
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool has_pending_ ABSL_GUARDED_BY(mu_) = false;
   bool detached_ ABSL_GUARDED_BY(mu_) = false;
@@ -129,6 +176,11 @@ class InboundStream final : public ByteReactor, public CreditStream {
 };
 
 }  // namespace
+
+void PrepareForTensors(grpc::ServerBuilder* builder) {
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(kWindowBytes));
+}
 
 void ExchangeService::SetReceiver(std::shared_ptr<Receiver> receiver) {
   absl::MutexLock lock(&mu_);

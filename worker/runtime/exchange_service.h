@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_WORKER_RUNTIME_EXCHANGE_SERVICE_H_
 #define PENSTOCK_WORKER_RUNTIME_EXCHANGE_SERVICE_H_
 
+#include <grpcpp/server_builder.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -14,6 +15,10 @@
 #include "worker/runtime/receiver.h"
 
 namespace penstock {
+
+// Sets what a server needs that receives tensors, beside what every server needs (common/channel.h).
+// Source: docs/wire.md, "Pages".
+void PrepareForTensors(grpc::ServerBuilder* builder);
 
 class ExchangeService final : public v1::Exchange::WithRawCallbackMethod_Exchange<v1::Exchange::Service> {
  public:

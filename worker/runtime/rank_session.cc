@@ -56,26 +56,27 @@ absl::Status RankSession::LoadOnExecutor() {
   loaded_ = rank_->Describe();
   links_ = std::make_unique<RankLinks>(&plan_, environment_.exchange, environment_.log, environment_.clock, stop_);
   for (const v1::StageState& stage : loaded_.stages()) {
-    environment_.log->Write(request_.job(), plan_.identity.rank,
-                            absl::StrCat("stage ", stage.stage(), " loaded: ",
-                                         stage.layers_size() == 0 ? "" : stage.layers(0), " .. ",
-                                         stage.layers_size() == 0 ? "" : *stage.layers().rbegin(), ", ",
-                                         stage.parameters(), " parameters, step ", loaded_.step()));
+    environment_.log->Write(
+        request_.job(), plan_.identity.rank,
+        absl::StrCat("stage ", stage.stage(), " loaded: ", stage.layers_size() == 0 ? "" : stage.layers(0), " .. ",
+                     stage.layers_size() == 0 ? "" : *stage.layers().rbegin(), ", ", stage.parameters(),
+                     " parameters, step ", loaded_.step()));
   }
   return absl::OkStatus();
 }
 
-absl::Status RankSession::Claim() {
+absl::Status RankSession::Claim(std::function<void()> task) {
   const absl::Status stopped = stop_->status();
   if (!stopped.ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("job ", request_.job(), " has stopped on this worker and must be loaded again: ",
-                     stopped.message()));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "job ", request_.job(), " has stopped on this worker and must be loaded again: ", stopped.message()));
   }
   absl::MutexLock lock(&mu_);
   if (ending_) return absl::FailedPreconditionError(absl::StrCat("job ", request_.job(), " is being unloaded"));
   if (claimed_) return absl::FailedPreconditionError(absl::StrCat("a run of job ", request_.job(), " is under way"));
   claimed_ = true;
+  // Under the same lock: between a claim and its task, an end would find no task to wait for.
+  tasks_.push_back(std::move(task));
   return absl::OkStatus();
 }
 
@@ -98,12 +99,7 @@ RunContext RankSession::MakeContext() {
 }
 
 void RankSession::Run(const v1::RunRequest& request, RunDone done) {
-  const absl::Status claimed = Claim();
-  if (!claimed.ok()) {
-    done(claimed);
-    return;
-  }
-  Post([this, request, done = std::move(done)] {
+  const absl::Status claimed = Claim([this, request, done] {
     absl::StatusOr<v1::RunReply> reply = RunPasses(MakeContext(), request);
     if (!reply.ok()) {
       const absl::Status why = reply.status();
@@ -117,17 +113,17 @@ void RankSession::Run(const v1::RunRequest& request, RunDone done) {
     Release();
     done(std::move(reply));
   });
+  if (!claimed.ok()) done(claimed);
 }
 
 absl::StatusOr<v1::SaveReply> RankSession::Save(const v1::SaveRequest& request) {
-  PENSTOCK_RETURN_IF_ERROR(Claim());
   absl::StatusOr<v1::SaveReply> reply = absl::UnknownError("not saved");
   absl::Notification saved;
-  Post([&] {
+  PENSTOCK_RETURN_IF_ERROR(Claim([&] {
     reply = rank_->Save(request.step(), request.directory());
     Release();
     saved.Notify();
-  });
+  }));
   saved.WaitForNotification();
   if (!reply.ok()) {
     return Annotate(reply.status(), absl::StrCat("job ", request_.job(), ", rank ", request_.rank()));

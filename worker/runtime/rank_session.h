@@ -71,8 +71,9 @@ class RankSession {
  private:
   RankSession(const SessionEnvironment& environment, const v1::LoadRequest& request, RankPlan plan);
 
-  // Claims the executor for one task; refused while another one runs or after a failure.
-  absl::Status Claim() ABSL_LOCKS_EXCLUDED(mu_);
+  // Claims the executor and gives it `task`, which ends with Release(); refused while another one runs, after a
+  // failure, and once the session is ending.
+  absl::Status Claim(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);
   void Release() ABSL_LOCKS_EXCLUDED(mu_);
   // Runs `task` on the executor's thread.
   void Post(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mu_);

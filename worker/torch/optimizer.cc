@@ -4,19 +4,21 @@
 
 namespace penstock {
 
+std::vector<std::string> Optimizer::StatePrefixes(const v1::Optimizer& options) {
+  if (options.name() != v1::Optimizer::SGD) return {"optimizer.exp_avg.", "optimizer.exp_avg_sq."};
+  if (options.momentum() != 0) return {"optimizer.momentum."};
+  return {};
+}
+
 Optimizer::Optimizer(const v1::Optimizer& options, const ParameterStore* store) : options_(options), store_(store) {
+  const std::vector<std::string> prefixes = StatePrefixes(options_);
   for (const auto& group : store_->groups()) {
     GroupState state;
-    if (options_.name() == v1::Optimizer::SGD) {
-      if (options_.momentum() != 0) {
-        state.first = at::zeros_like(group->values);
-        AddState("optimizer.momentum.", *group, state.first);
-      }
-    } else {
-      state.first = at::zeros_like(group->values);
-      state.second = at::zeros_like(group->values);
-      AddState("optimizer.exp_avg.", *group, state.first);
-      AddState("optimizer.exp_avg_sq.", *group, state.second);
+    for (at::Tensor* moment : {&state.first, &state.second}) {
+      const size_t index = moment == &state.first ? 0 : 1;
+      if (index >= prefixes.size()) continue;
+      *moment = at::zeros_like(group->values);
+      AddState(prefixes[index], *group, *moment);
     }
     states_.push_back(state);
   }

@@ -24,8 +24,13 @@ class Optimizer {
   // Whether parameters with and without weight decay need groups of their own.
   static bool SplitsByDecay(const v1::Optimizer& options) { return options.name() == v1::Optimizer::ADAMW; }
 
+  // What its state tensors are called: these, each followed by the parameter's name.
+  static std::vector<std::string> StatePrefixes(const v1::Optimizer& options);
+
   // Borrows `store`.
   Optimizer(const v1::Optimizer& options, const ParameterStore* store);
+
+  const v1::Optimizer& options() const { return options_; }
 
   // Completed update `step` (from 1). Gradients are multiplied by `clip_scale` first, unless it is exactly 1.
   // REQUIRES: every parameter has a gradient. Leaves gradients' values undefined.

@@ -1,5 +1,6 @@
 #include "worker/torch/rank_state.h"
 
+#include <set>
 #include <utility>
 
 #include "common/checkpoint/checkpoint_reader.h"
@@ -23,8 +24,29 @@ std::vector<NamedTensor> RankState::Tensors() const {
   return tensors;
 }
 
-absl::StatusOr<uint64_t> RankState::Resume(const std::string& checkpoint) {
+absl::Status RankState::CheckNames(const Manifest& manifest, const ModelInfo& model) const {
+  std::set<std::string> known;
+  const std::vector<std::string> prefixes = Optimizer::StatePrefixes(optimizer_.options());
+  for (const LayerInfo& layer : model.layers) {
+    for (const BufferSpec& buffer : layer.buffers) known.insert(buffer.name);
+    for (const ParameterSpec& parameter : layer.parameters) {
+      known.insert(parameter.name);
+      for (const std::string& prefix : prefixes) known.insert(absl::StrCat(prefix, parameter.name));
+    }
+  }
+  for (const CheckpointFile& file : manifest.files) {
+    for (const v1::TensorHash& tensor : file.tensors) {
+      if (known.count(tensor.name()) > 0) continue;
+      return absl::InvalidArgumentError(absl::StrCat("it has a tensor ", tensor.name(),
+                                                     " that the job has not: it is of another model or optimizer"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> RankState::Resume(const std::string& checkpoint, const ModelInfo& model) {
   PENSTOCK_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint));
+  PENSTOCK_RETURN_IF_ERROR(Annotate(CheckNames(reader.manifest(), model), absl::StrCat("checkpoint ", checkpoint)));
   for (const NamedTensor& item : Tensors()) {
     if (!reader.Has(item.name)) {
       return absl::InvalidArgumentError(absl::StrCat("checkpoint ", checkpoint, " has no tensor ", item.name,

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/checkpoint/manifest.h"
 #include "common/checkpoint/safetensors.h"
 #include "model/model_info.h"
 #include "proto/job.pb.h"
@@ -28,9 +29,9 @@ class RankState {
 
   // Reads every tensor from a checkpoint, whatever number of ranks wrote it, and checks its hash.
   // Returns: the checkpoint's step.
-  // Errors:  InvalidArgument: a tensor is missing or has another shape (another model or optimizer). NotFound: no such
+  // Errors:  InvalidArgument: a tensor is missing, has another shape, or has no place in `model` (the whole model). NotFound: no such
   //          checkpoint. DataLoss: a tensor is not what was written.
-  absl::StatusOr<uint64_t> Resume(const std::string& checkpoint);
+  absl::StatusOr<uint64_t> Resume(const std::string& checkpoint, const ModelInfo& model);
 
   // Every tensor of the state, by name.
   std::vector<NamedTensor> Tensors() const;
@@ -39,6 +40,8 @@ class RankState {
   absl::StatusOr<std::vector<v1::TensorHash>> Hashes() const;
 
  private:
+  // Errors: InvalidArgument: the checkpoint holds a tensor that the job has no place for.
+  absl::Status CheckNames(const Manifest& manifest, const ModelInfo& model) const;
   // The tensors in host memory, as they are written. `hosts` keeps them alive.
   std::vector<TensorToWrite> OnHost(std::vector<at::Tensor>* hosts) const;
 

@@ -125,7 +125,10 @@ std::string DescribeNumerics(absl::string_view device) {
       absl::StrCat("MKL_CBWR=", mkl_cbwr == nullptr ? "" : mkl_cbwr),
       absl::StrCat(at::get_num_threads(), " thread(s)"),
       at::globalContext().deterministicAlgorithms() ? "deterministic" : "not deterministic"};
-  if (device != "cpu") facts.push_back(absl::StrCat("device ", device, ", TF32 off"));
+  // The kind of device, never its number: the ranks of a job run on different ones. Two models of a kind are told
+  // apart by the self-test's hash.
+  const absl::string_view kind = device.substr(0, device.find(':'));
+  if (kind != "cpu") facts.push_back(absl::StrCat(kind, ", TF32 off"));
   return absl::StrJoin(facts, "; ");
 }
 

@@ -1,5 +1,6 @@
 #include "worker/torch/torch_rank.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -100,8 +101,11 @@ absl::Status TorchRank::SampleNextToken(const at::Tensor& output) {
   if (output.dim() != 3) return absl::FailedPreconditionError("the model is not a language model");
   const int64_t length = output.size(1);
   const at::Tensor logits = output.select(1, length - 1).select(0, 0).contiguous().cpu();
-  next_token_ = SampleToken({logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel())},
-                            {pass_.temperature, pass_.top_k, pass_.seed}, pass_.tokens);
+  const absl::Span<const float> values(logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel()));
+  if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
+    return absl::FailedPreconditionError("the model's outputs are not finite: there is no likeliest token");
+  }
+  next_token_ = SampleToken(values, {pass_.temperature, pass_.top_k, pass_.seed}, pass_.tokens);
   return absl::OkStatus();
 }
 

@@ -69,7 +69,7 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
   if (request.resume_from().empty()) {
     state_->store().Initialise(spec_.train().seed());
   } else {
-    PENSTOCK_ASSIGN_OR_RETURN(step_, state_->Resume(request.resume_from()));
+    PENSTOCK_ASSIGN_OR_RETURN(step_, state_->Resume(request.resume_from(), model));
   }
   parts_.clock = clock;
   for (const auto& parameter : state_->store().parameters()) parts_.parameters[parameter->name] = parameter.get();

@@ -150,6 +150,7 @@ RankCluster::RankCluster(const PipelineShape& shape, Clock* clock, FakeDevice::B
     grpc::ServerBuilder builder;
     int port = 0;
     PrepareServer(&builder, "127.0.0.1:0", &port);
+    PrepareForTensors(&builder);
     builder.RegisterService(&rank->exchange);
     rank->server = builder.BuildAndStart();
     CHECK(rank->server != nullptr);

@@ -70,6 +70,7 @@ class Bench {
     grpc::ServerBuilder builder;
     int port = 0;
     PrepareServer(&builder, "127.0.0.1:0", &port);
+    PrepareForTensors(&builder);
     builder.RegisterService(&exchange_);
     server_ = builder.BuildAndStart();
     CHECK(server_ != nullptr);
