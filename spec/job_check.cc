@@ -12,6 +12,10 @@
 namespace penstock {
 namespace {
 
+// A schedule is a table in memory with several actions a micro-batch and stage. No pipeline gains from more:
+// the bubble is gone at a few micro-batches a stage.
+constexpr uint32_t kMaxMicroBatches = 65536;
+
 // Sequences longer than this are a typo: attention alone would need a tebibyte.
 constexpr uint32_t kMaxSeqLen = 1 << 20;
 // Text is bytes.
@@ -143,9 +147,13 @@ void JobCheck::Pipeline() {
   if (pipeline.has_plan()) {
     Must(!pipeline.plan().stages().empty(), "pipeline.plan", "has no stages");
     Must(micro_batches >= 1, "pipeline.plan", "has no micro-batches");
+    Must(micro_batches <= kMaxMicroBatches, "pipeline.plan",
+         absl::StrCat("cuts a mini-batch into ", micro_batches, ": at most ", kMaxMicroBatches, " are possible"));
   } else {
     Must(pipeline.stages() >= 1, "pipeline.stages", "is 0: it must be at least 1");
     Must(micro_batches >= 1, "pipeline.micro_batches", "is 0: it must be at least 1");
+    Must(micro_batches <= kMaxMicroBatches, "pipeline.micro_batches",
+         absl::StrCat("is ", micro_batches, ": at most ", kMaxMicroBatches, " are possible"));
     const std::string& schedule = pipeline.schedule();
     Must(schedule == "gpipe" || schedule == "1f1b" || schedule == "auto", "pipeline.schedule",
          absl::StrCat("is '", schedule, "': this version has gpipe, 1f1b and auto"));

@@ -150,9 +150,15 @@ int Run(const Options& options, Console* console) {
   const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process = StartLocalCluster(state_dir, devices);
   if (!process.ok()) {
     return console->Fail(absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed,
-                         process.status().message());
+                         process.status().message(), "--state-dir DIR keeps two runs apart; --devices names devices");
   }
   interruption.coordinator_pid = (*process)->pid();
+  Client client((*process)->address());
+  const absl::Status up = AwaitWorkers(LocalClusterSpec(state_dir, devices), &client, process->get());
+  if (!up.ok()) {
+    EndLocalCluster(&client, process->get());
+    return console->Fail(ExitCode::kFailed, up.message());
+  }
   return RunOn(process->get(), *spec, options, &interruption, console);
 }
 

@@ -36,15 +36,15 @@ void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Con
 int Up(const Options& options, Console* console) {
   const absl::StatusOr<ClusterSpec> spec = ReadClusterFile(options.file);
   if (!spec.ok()) return FailFile(spec.status(), console);
-  const absl::StatusOr<std::string> binary = FindCoordinatorBinary();
-  if (!binary.ok()) return console->Fail(ExitCode::kFailed, binary.status().message());
   const std::string config = std::filesystem::absolute(options.file).string();
   if (options.dry_run) {
     console->Data(ToYaml(*spec));
-    console->Talk(absl::StrCat("would start ", *binary, " --config ", config, ", with ", spec->workers.size(),
+    console->Talk(absl::StrCat("would start penstock-coordinator --config ", config, ", with ", spec->workers.size(),
                                spec->launch == LaunchWith::kNone ? " workers expected" : " workers"));
     return 0;
   }
+  const absl::StatusOr<std::string> binary = FindCoordinatorBinary();
+  if (!binary.ok()) return console->Fail(ExitCode::kFailed, binary.status().message());
   const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process =
       CoordinatorProcess::Start({.binary = *binary, .config = config, .state_dir = spec->state_dir, .detached = true});
   if (!process.ok()) {
