@@ -109,7 +109,7 @@ class Core {
   absl::Status CheckFolderIsUnused(const std::string& dir) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::unique_ptr<ActiveJob>> MakeActive(StoredJob stored);
   // The placements of those that wait, none on workers that are too small for it.
-  std::vector<Placement> PlaceWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<JobPlacement> PlaceWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Place(ActiveJob* job, const std::vector<std::string>& workers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string LostWorkers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -142,14 +142,14 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   return id;
 }
 
-std::vector<Placement> Core::PlaceWaiting() {
+std::vector<JobPlacement> Core::PlaceWaiting() {
   std::vector<WaitingJob> waiting;
   for (const std::string& id : queue_) waiting.push_back({id, Find(id)->stored.plan.train_size()});
-  std::vector<Placement> misfits;
+  std::vector<JobPlacement> misfits;
   while (true) {
-    std::vector<Placement> placements = PlaceJobs(waiting, membership_.Offers());
+    std::vector<JobPlacement> placements = PlaceJobs(waiting, membership_.Offers());
     const size_t before = misfits.size();
-    for (const Placement& placement : placements) {
+    for (const JobPlacement& placement : placements) {
       std::vector<WorkerHandle> workers;
       for (const std::string& id : placement.workers) workers.push_back(membership_.Handle(id));
       if (workers.empty()) continue;
@@ -171,7 +171,7 @@ std::vector<Placement> Core::PlaceWaiting() {
 void Core::Schedule() {
   if (draining_ || ending_ || queue_.empty()) return;
   const std::string lost = LostWorkers();
-  for (const Placement& placement : PlaceWaiting()) {
+  for (const JobPlacement& placement : PlaceWaiting()) {
     ActiveJob* job = Find(placement.job);
     if (placement.workers.empty()) {
       Feed(job, Waits{absl::StrCat(placement.reason, lost)});

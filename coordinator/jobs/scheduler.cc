@@ -67,12 +67,12 @@ std::string Workers(int count) { return absl::StrCat(count, count == 1 ? " worke
 
 }  // namespace
 
-std::vector<Placement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std::vector<WorkerOffer>& workers) {
+std::vector<JobPlacement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std::vector<WorkerOffer>& workers) {
   std::vector<WorkerOffer> left = workers;
-  std::vector<Placement> placements;
+  std::vector<JobPlacement> placements;
   std::string holder;  // the job that the later ones wait behind
   for (const WaitingJob& job : jobs) {
-    Placement& placement = placements.emplace_back();
+    JobPlacement& placement = placements.emplace_back();
     placement.job = job.job;
     const Supply supply = CountSupply(left);
     if (supply.total < job.ranks) {

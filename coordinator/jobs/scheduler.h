@@ -21,7 +21,7 @@ struct WorkerOffer {
   std::string job;         // the one that it works for; empty: none
 };
 
-struct Placement {
+struct JobPlacement {
   std::string job;
   std::vector<std::string> workers;  // by rank; empty: the job waits
   std::string reason;                // why it waits
@@ -34,7 +34,7 @@ struct Placement {
 // nobody.
 // Args:    jobs: those that wait, oldest first. workers: in the order of cluster.yaml.
 // Returns: one placement a job, in the same order.
-std::vector<Placement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std::vector<WorkerOffer>& workers);
+std::vector<JobPlacement> PlaceJobs(const std::vector<WaitingJob>& jobs, const std::vector<WorkerOffer>& workers);
 
 }  // namespace penstock
 

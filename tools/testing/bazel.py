@@ -13,7 +13,8 @@ QUIET = ["--noshow_progress", "--color=no", "--curses=no", "--show_result=0"]
 
 ALL_TESTS = r'tests({all}) except attr(tags, "\bmanual\b", {all})'
 # libtorch is not instrumented, so nothing that links it runs under a sanitizer.
-SANITIZED = r' except rdeps({all}, @libtorch//:libtorch) except attr(tags, "\bnosan\b", {all})'
+# `nosan` keeps a test from all sanitizers, `notsan` from the race detector.
+SANITIZED = r' except rdeps({{all}}, @libtorch//:libtorch) except attr(tags, "\b(nosan|no{config})\b", {{all}})'
 
 
 def _run(root: pathlib.Path, arguments: list) -> subprocess.CompletedProcess:
@@ -34,9 +35,12 @@ def all_packages(root: pathlib.Path) -> list:
     return [f"//{folder}/..." for folder in folders if not folder.startswith("bazel-")]
 
 
-def query_tests(root: pathlib.Path, results, wanted: str, sanitized: bool) -> list:
-    """Labels of the tests to run whose name contains `wanted`, sorted; a broken BUILD file is a failure."""
-    expression = ALL_TESTS + (SANITIZED if sanitized else "")
+def query_tests(root: pathlib.Path, results, wanted: str, config: str = "") -> list:
+    """Labels of the tests to run whose name contains `wanted`, sorted; a broken BUILD file is a failure.
+
+    config: "tsan" or "asan" for those that run under that sanitizer.
+    """
+    expression = ALL_TESTS + (SANITIZED.format(config=config) if config else "")
     everything = "set(" + " ".join(all_packages(root)) + ")"
     done = _run(root, ["query", "--keep_going", "--noshow_progress", "--order_output=no",
                        expression.format(all=everything)])

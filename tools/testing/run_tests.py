@@ -91,7 +91,7 @@ def run_all(run: Run) -> None:
     bin_dir = bazel.bin_dir(ROOT)
     run_tool_tests(run, bin_dir)
 
-    labels = bazel.query_tests(ROOT, run.results, run.wanted, sanitized=False)
+    labels = bazel.query_tests(ROOT, run.results, run.wanted)
     run.say(f"building, for {len(labels)} test programs (from nothing: 10 minutes on two cores)")
     bazel.build(ROOT, run.results, labels if run.wanted else bazel.all_packages(ROOT))
     run.say("unit tests")
@@ -102,8 +102,8 @@ def run_all(run: Run) -> None:
     check_thread_safety(run, bin_dir)
     if run.quick:
         return
-    labels = bazel.query_tests(ROOT, run.results, run.wanted, sanitized=True)
     for config, what in [("tsan", "race detector"), ("asan", "address and undefined-behaviour sanitizers")]:
+        labels = bazel.query_tests(ROOT, run.results, run.wanted, config)
         run.say(f"{what}: {len(labels)} test programs ({run.count_line()})")
         bazel.run_tests(ROOT, run.results, labels, config)
     run.say("done")
