@@ -49,7 +49,8 @@ class CommandsTest(sandbox.Sandbox):
         self.penstock("stop", "tiny")
         self.wait_for_state("STOPPED", "tiny")
         self.wait_for_state("SUCCEEDED", "second")
-        self.assertTrue(self.penstock("logs", "second").stdout.strip())
+        # Log lines travel with heartbeats: the last ones may come after the job's end.
+        sandbox.wait_until("the job's log is there", lambda: self.penstock("logs", "second").stdout.strip())
         self.assertIn("step-6", self.penstock("checkpoints", "second", "--verify").stdout)
         self.penstock("down")
         self.assertEqual(self.processes(), {})
