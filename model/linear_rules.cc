@@ -102,6 +102,11 @@ bool MaxPoolRule(const RuleContext& context) {
   return true;
 }
 
-bool AvgPoolRule(const RuleContext& context) { return PoolRule(context, context.layer.avg_pool()); }
+// The backward pass needs the input's shape alone.
+bool AvgPoolRule(const RuleContext& context) {
+  if (!PoolRule(context, context.layer.avg_pool())) return false;
+  context.info->cost.activation_bytes = 0;
+  return true;
+}
 
 }  // namespace penstock

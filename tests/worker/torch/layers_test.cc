@@ -242,6 +242,8 @@ TEST(LayersTest, ImageKindsFollowTheirFormulas) {
               [](const at::Tensor& x, const Weights&) {
                 return Windows(PaddedBy1(x), 3, 2).mean({-2, -1});
               });
+  ExpectLayer("name: 'l' avg_pool { kernel: 6 }", {2, 3, 6, 6},
+              [](const at::Tensor& x, const Weights&) { return x.mean({-2, -1}, true); });
   const auto batch_norm = [](const at::Tensor& x, const Weights& w, std::vector<int64_t> dims,
                              std::vector<int64_t> shape) {
     const at::Tensor centred = x - x.mean(dims, true);
