@@ -12,13 +12,14 @@ namespace penstock {
 namespace {
 
 // Text forms, in the order of ActionKind.
-constexpr std::array<absl::string_view, 6> kKindText = {"F", "B", "SEND_F", "RECV_F", "SEND_B", "RECV_B"};
+constexpr std::array<absl::string_view, 9> kKindText = {"F",      "B", "SEND_F", "RECV_F", "SEND_B",
+                                                        "RECV_B", "I", "W",      "R"};
 
 absl::string_view KindText(ActionKind kind) { return kKindText[static_cast<size_t>(kind) - 1]; }
 
 }  // namespace
 
-bool IsCompute(ActionKind kind) { return kind == ActionKind::kForward || kind == ActionKind::kBackward; }
+bool IsCompute(ActionKind kind) { return !IsSend(kind) && !IsRecv(kind); }
 bool IsSend(ActionKind kind) { return kind == ActionKind::kSendForward || kind == ActionKind::kSendBackward; }
 bool IsRecv(ActionKind kind) { return kind == ActionKind::kRecvForward || kind == ActionKind::kRecvBackward; }
 
@@ -43,7 +44,7 @@ absl::StatusOr<Action> ActionFromText(absl::string_view text) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("'", text, "' is not an action; write <stage><kind><micro-batch> such as 2F0, with kind one of ",
-                   "F, B, SEND_F, RECV_F, SEND_B, RECV_B"));
+                   "F, B, I, W, R, SEND_F, RECV_F, SEND_B, RECV_B"));
 }
 
 v1::Action ToProto(const Action& action) {
@@ -51,6 +52,7 @@ v1::Action ToProto(const Action& action) {
   proto.set_stage(action.stage);
   proto.set_kind(static_cast<v1::ActionKind>(action.kind));
   proto.set_micro_batch(action.micro_batch);
+  proto.set_fused(action.fused);
   return proto;
 }
 
@@ -65,7 +67,8 @@ absl::StatusOr<Action> FromProto(const v1::Action& proto) {
   if (kind < 1 || kind > static_cast<int>(kKindText.size())) {
     return absl::InvalidArgumentError(absl::StrCat("action kind ", kind, " is not known to this version"));
   }
-  return Action{static_cast<int>(proto.stage()), static_cast<ActionKind>(kind), static_cast<int>(proto.micro_batch())};
+  return Action{static_cast<int>(proto.stage()), static_cast<ActionKind>(kind), static_cast<int>(proto.micro_batch()),
+                proto.fused()};
 }
 
 absl::StatusOr<ActionList> FromProto(const v1::RankActions& proto) {

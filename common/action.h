@@ -14,18 +14,23 @@
 namespace penstock {
 
 enum class ActionKind : uint8_t {
-  kForward = 1,   // F
-  kBackward,      // B: gradient for the input, then for the weights
-  kSendForward,   // SEND_F: this stage's activation to stage + 1
-  kRecvForward,   // RECV_F: the activation that this stage's F needs, from stage - 1
-  kSendBackward,  // SEND_B: this stage's gradient to stage - 1
-  kRecvBackward,  // RECV_B: the gradient that this stage's B needs, from stage + 1
+  kForward = 1,     // F
+  kBackward,        // B: gradient for the input, then for the weights
+  kSendForward,     // SEND_F: this stage's activation to stage + 1
+  kRecvForward,     // RECV_F: the activation that this stage's F needs, from stage - 1
+  kSendBackward,    // SEND_B: this stage's gradient to stage - 1
+  kRecvBackward,    // RECV_B: the gradient that this stage's B or I needs, from stage + 1
+  kInputGradient,   // I: the first part of B
+  kWeightGradient,  // W: the second
+  kRecompute,       // R: F once more, where its activations were not kept
 };
 
 struct Action {
   int stage = 0;
   ActionKind kind = ActionKind::kForward;
   int micro_batch = 0;
+  // A pair with the list's next compute action: the two may run at once. Text joins them: "0F7&7B3".
+  bool fused = false;
 
   friend bool operator==(const Action&, const Action&) = default;
 };

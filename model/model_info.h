@@ -56,12 +56,16 @@ struct BufferSpec {
 struct LayerCost {
   double forward_flops = 0;
   double backward_flops = 0;  // input and weight gradients together
+  double weight_flops = 0;    // the part of backward_flops that the weight gradients take
   // Kept from the forward pass to the backward pass: the tensors on worker/torch's tape. Counted per layer: where an
   // activation keeps the output that the next layer keeps as its input, both count it.
   int64_t activation_bytes = 0;
-  double memory_bytes = 0;      // read and written in a forward pass, for kinds that are bound by memory
-  double fixed_forward_us = 0;  // delay layers: per micro-batch, whatever its size
-  double fixed_backward_us = 0;
+  // Kept from the input gradient to the weight gradient: the factors of weight gradients that can wait.
+  int64_t deferred_bytes = 0;
+  double memory_bytes = 0;       // read and written in a forward pass, for kinds that are bound by memory
+  double fixed_forward_us = 0;   // delay layers: per micro-batch, whatever its size
+  double fixed_backward_us = 0;  // input and weight gradients together
+  double fixed_weight_us = 0;    // the part of it that the weight gradients take
 };
 
 struct LayerInfo {

@@ -22,7 +22,7 @@ absl::StatusOr<ActionTable> AddCommunication(const ActionTable& table, const Pla
   for (size_t rank = 0; rank < table.size(); ++rank) {
     whole[rank].reserve(3 * table[rank].size());
     for (const Action& action : table[rank]) {
-      const auto [stage, kind, micro_batch] = action;
+      const auto [stage, kind, micro_batch, fused] = action;
       const bool forward = kind == ActionKind::kForward;
       const int before = forward ? stage - 1 : stage + 1, after = forward ? stage + 1 : stage - 1;
       if (Crosses(placement, before, stage)) {

@@ -37,9 +37,13 @@ std::vector<ComputeTimes> EstimateTimes(const ModelInfo& model, int64_t samples,
 // One stage for one micro-batch.
 struct StageCost {
   double forward_us = 0;
-  double backward_us = 0;
-  int64_t activation_bytes = 0;  // kept from its forward to its backward
-  int64_t output_bytes = 0;      // what goes to the next stage and comes back as a gradient; 0 for the last stage
+  double backward_us = 0;         // input gradient, then weight gradient
+  double weight_gradient_us = 0;  // the part of backward_us that W takes
+  double recompute_us = 0;        // R
+  int64_t activation_bytes = 0;   // kept from its forward (or recompute) to its backward or input gradient
+  int64_t deferred_bytes = 0;     // kept from its input gradient to its weight gradient
+  int64_t boundary_bytes = 0;     // kept from its forward to its recompute
+  int64_t output_bytes = 0;       // what goes to the next stage and comes back as a gradient; 0 for the last stage
 };
 
 // What lies between two stages on different ranks.

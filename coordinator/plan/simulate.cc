@@ -112,7 +112,7 @@ class Run {
   }
 
   void Visit(int rank, const Action& action) {
-    const auto [stage, kind, micro_batch] = action;
+    const auto [stage, kind, micro_batch, fused] = action;
     if (IsSend(kind)) return;  // costs no time; the result left when it was made
     const bool forward = kind == ActionKind::kForward || kind == ActionKind::kRecvForward;
     Rank& at = ranks_[rank];
@@ -146,7 +146,7 @@ class Run {
 
  private:
   void Compute(Rank* rank, const Action& action, bool forward) {
-    const auto [stage, kind, micro_batch] = action;
+    const auto [stage, kind, micro_batch, fused] = action;
     const StageCost& cost = costs_.Of(stage, micro_batch);
     const double duration = forward ? cost.forward_us : cost.backward_us;
     StageRun& run = stages_[stage];

@@ -63,7 +63,7 @@ class Visited {
 };
 
 bool CanRun(const Action& action, int num_stages, const Visited& visited) {
-  const auto [stage, kind, micro_batch] = action;
+  const auto [stage, kind, micro_batch, fused] = action;
   switch (kind) {
     case ActionKind::kForward:
       return stage == 0 || visited.Has(ActionKind::kForward, stage - 1, micro_batch);
@@ -78,6 +78,8 @@ bool CanRun(const Action& action, int num_stages, const Visited& visited) {
       return visited.Has(ActionKind::kSendForward, stage - 1, micro_batch);
     case ActionKind::kRecvBackward:
       return visited.Has(ActionKind::kSendBackward, stage + 1, micro_batch);
+    default:
+      return false;
   }
   return false;
 }

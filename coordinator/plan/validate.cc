@@ -76,7 +76,7 @@ class Validator {
 
   // The rule that makes this action impossible in this list wherever it stands, or "".
   std::string Impossible(int rank, const Action& action) const {
-    const auto [stage, kind, micro_batch] = action;
+    const auto [stage, kind, micro_batch, fused] = action;
     if (stage < 0 || stage >= placement_.num_stages()) {
       return absl::StrCat("there is no stage ", stage, "; stages are 0 to ", placement_.num_stages() - 1);
     }
@@ -165,7 +165,7 @@ class Validator {
   absl::Status CheckOrder() const {
     for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
       for (size_t i = 0; i < table_[rank].size(); ++i) {
-        const auto& [stage, kind, micro_batch] = table_[rank][i];
+        const auto& [stage, kind, micro_batch, fused] = table_[rank][i];
         if (kind == ActionKind::kBackward) {
           PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ActionKind::kForward, micro_batch}));
         } else if (IsSend(kind)) {

@@ -31,6 +31,10 @@ absl::Status RunAction(const Action& action, uint64_t pass, StageRunner* runner,
       PENSTOCK_ASSIGN_OR_RETURN(ReceivedTensor tensor, port->Receive(KeyOf(action, pass)));
       return runner->GiveInput(action.stage, DirectionOf(action.kind), action.micro_batch, std::move(tensor));
     }
+    case ActionKind::kInputGradient:
+    case ActionKind::kWeightGradient:
+    case ActionKind::kRecompute:
+      return absl::UnimplementedError("this worker runs the backward pass whole");
   }
   return absl::InternalError("an action of no kind");
 }
