@@ -241,7 +241,7 @@ TEST(ValidateTest, AcceptsARandomOrderOnlyIfTheRanksCanRunIt) {
       moved = false;
       for (int r = 0; r < ranks; ++r) {
         if (at[r] == table[r].size()) continue;
-        const auto [stage, kind, micro_batch, fused] = table[r][at[r]];
+        const auto [s, kind, mb, fused];
         const bool last = s == ranks - 1;
         bool can = false;
         if (kind == ActionKind::kForward) can = s == 0 || has({s, ActionKind::kRecvForward, mb});
