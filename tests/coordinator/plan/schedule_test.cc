@@ -241,7 +241,7 @@ TEST(ValidateTest, AcceptsARandomOrderOnlyIfTheRanksCanRunIt) {
       moved = false;
       for (int r = 0; r < ranks; ++r) {
         if (at[r] == table[r].size()) continue;
-        const auto [s, kind, mb, fused];
+        const auto [s, kind, mb, fused] = table[r][at[r]];
         const bool last = s == ranks - 1;
         bool can = false;
         if (kind == ActionKind::kForward) can = s == 0 || has({s, ActionKind::kRecvForward, mb});
