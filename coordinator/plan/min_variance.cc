@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/logging.h"
+#include "coordinator/plan/cover.h"
 
 namespace penstock {
 namespace {
@@ -118,6 +119,42 @@ class Program {
 };
 
 }  // namespace
+
+Partition MinVarianceWithin(const PrefixSums& costs, int num_stages, const std::vector<int>& reach,
+                            const StageLimits& limits) {
+  const StageEnds ends(reach, num_stages, limits);
+  CHECK(ends.Complete()) << "no partition within the limits";
+  const int layers = costs.size();
+  std::vector<double> previous = {0.0}, current;          // least sums of squares, from ends.First(count) on
+  std::vector<std::vector<int32_t>> cut(num_stages + 1);  // the last cut, by count and end
+  for (int count = 1; count <= num_stages; ++count) {
+    const int first = ends.First(count), last = ends.Last(count);
+    const int first_cut = ends.First(count - 1), last_cut = ends.Last(count - 1);
+    current.assign(last - first + 1, kInfinity);
+    cut[count].assign(last - first + 1, 0);
+    for (int end = first; end <= last; ++end) {
+      if (!ends.Possible(count, end)) continue;
+      double& best = current[end - first];
+      for (int begin = std::min(last_cut, end - 1); begin >= first_cut && reach[begin] >= end; --begin) {
+        const double stage = costs.Sum(begin, end), square = stage * stage;
+        if (square > best) break;  // stages only get longer to the left
+        if (!ends.Possible(count - 1, begin) || limits.LongestFrom(count - 1, begin, layers) < end) continue;
+        const double total = previous[begin - first_cut] + square;
+        if (total >= best) continue;
+        best = total;
+        cut[count][end - first] = begin;
+      }
+    }
+    previous.swap(current);
+  }
+  Partition partition(num_stages);
+  for (int count = num_stages, end = layers; count >= 1; --count) {
+    const int begin = cut[count][end - ends.First(count)];
+    partition[count - 1] = {begin, end};
+    end = begin;
+  }
+  return partition;
+}
 
 Partition MinVarianceAmong(const PrefixSums& costs, int num_stages, const std::function<bool(int, int)>& allowed) {
   return Program(costs, num_stages, allowed).Run();

@@ -1,5 +1,6 @@
 #include "coordinator/plan/partition.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -7,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/bottleneck.h"
+#include "coordinator/plan/cover.h"
 #include "coordinator/plan/min_variance.h"
 #include "coordinator/plan/prefix_sums.h"
 
@@ -73,7 +75,7 @@ absl::StatusOr<Partition> MinVariancePartition(const std::vector<double>& costs,
 }
 
 absl::StatusOr<Partition> MakespanPartition(const std::vector<double>& forward, const std::vector<double>& backward,
-                                            int num_stages) {
+                                            int num_stages, const StageLimits& limits) {
   PENSTOCK_RETURN_IF_ERROR(CheckStages(static_cast<int>(forward.size()), num_stages));
   PENSTOCK_RETURN_IF_ERROR(CheckCosts(forward));
   PENSTOCK_RETURN_IF_ERROR(CheckCosts(backward));
@@ -82,11 +84,26 @@ absl::StatusOr<Partition> MakespanPartition(const std::vector<double>& forward, 
         absl::StrCat(forward.size(), " forward times for ", backward.size(), " backward times"));
   }
   const PrefixSums forward_sums(forward), backward_sums(backward);
-  const StageBounds bounds = BestBounds(forward_sums, backward_sums, num_stages);
+  const StageBounds bounds = BestBounds(forward_sums, backward_sums, num_stages, limits);
+  if (!bounds.possible()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no cut of the ", forward.size(), " layers into ", num_stages, " stages keeps every limit"));
+  }
   std::vector<double> both(forward.size());
   for (size_t i = 0; i < both.size(); ++i) both[i] = forward[i] + backward[i];
+  if (!limits.simple()) {
+    std::vector<int> reach(forward.size());
+    for (size_t i = 0; i < reach.size(); ++i) {
+      const int begin = static_cast<int>(i);
+      reach[i] =
+          std::min(ExtendTo({forward_sums, bounds.forward}, begin), ExtendTo({backward_sums, bounds.backward}, begin));
+    }
+    return MinVarianceWithin(PrefixSums(both), num_stages, reach, limits);
+  }
+  const int layers = static_cast<int>(forward.size());
   return MinVarianceAmong(PrefixSums(both), num_stages, [&](int begin, int end) {
-    return forward_sums.Sum(begin, end) <= bounds.forward && backward_sums.Sum(begin, end) <= bounds.backward;
+    return forward_sums.Sum(begin, end) <= bounds.forward && backward_sums.Sum(begin, end) <= bounds.backward &&
+           end <= limits.LongestFrom(0, begin, layers);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "coordinator/plan/stage_limits.h"
 
 namespace penstock {
 
@@ -39,10 +40,11 @@ absl::StatusOr<Partition> MinVariancePartition(const std::vector<double>& costs,
 // times for a micro-batch. The sums are the same for every partition, so it is the one that minimises max F + max B,
 // whatever M is. Among those, the one of least variance of F + B.
 // Args:    forward and backward: per layer, >= 0 and finite, of the same length.
-// Errors:  InvalidArgument: as MinVariancePartition.
-// Exact. A search over the bottleneck: O(K log L) for each bound that is tried.
+//          limits: what the stages may hold; of num_stages stages, or none.
+// Errors:  InvalidArgument: as MinVariancePartition. ResourceExhausted: no partition keeps the limits.
+// Exact. A search over the bottleneck: O(K log L) for each bound that is tried, O(K L) where limits differ.
 absl::StatusOr<Partition> MakespanPartition(const std::vector<double>& forward, const std::vector<double>& backward,
-                                            int num_stages);
+                                            int num_stages, const StageLimits& limits = {});
 
 }  // namespace penstock
 
