@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "coordinator/plan/partition.h"
 #include "model/model_info.h"
 
@@ -43,6 +44,7 @@ struct StageCost {
   int64_t activation_bytes = 0;   // kept from its forward (or recompute) to its backward or input gradient
   int64_t deferred_bytes = 0;     // kept from its input gradient to its weight gradient
   int64_t boundary_bytes = 0;     // kept from its forward to its recompute
+  int64_t working_bytes = 0;      // the most that its F, R, I or B holds beyond what is kept before and after
   int64_t output_bytes = 0;       // what goes to the next stage and comes back as a gradient; 0 for the last stage
 };
 
@@ -66,6 +68,11 @@ struct PipelineCosts {
     return micro_batch < num_larger ? larger[stage] : smaller[stage];
   }
 };
+
+// Whether a simulation can use them.
+// Errors: InvalidArgument: costs for another number of stages or links; a time or a size that is negative or not a
+//         number, named with its stage; a weight gradient that takes longer than the backward it is a part of.
+absl::Status CheckCosts(const PipelineCosts& costs, int num_stages, int micro_batches);
 
 // Adds up the layers of each stage. Every boundary is a Loopback link.
 // REQUIRES: 1 <= micro_batches <= batch; `stages` covers the model's layers.

@@ -112,7 +112,7 @@ std::string RunSimulate(const Case& c) {
   costs.num_larger = m;
   costs.links.assign(ranks - 1, {c.NumberOr("latency", 0), 0});
   for (int s = 0; s < ranks; ++s) {
-    costs.larger.push_back({forward[s % forward.size()], backward[s % backward.size()], 1, 1});
+    costs.larger.push_back({.forward_us = forward[s % forward.size()], .backward_us = backward[s % backward.size()]});
   }
   const Placement placement = OneStagePerRank(ranks);
   const auto table = MakeSchedule(c.words[1], placement, m);
