@@ -34,7 +34,7 @@ ROOMS = {
     "coordinator/launch": _SHARED,
     "coordinator/plan": ("model",) + _SHARED,
     "coordinator/profiles": ("compiler",) + _SHARED,
-    "coordinator/records": _SHARED,
+    "coordinator/records": ("model",) + _SHARED,
     "coordinator/status": _SHARED,
     "coordinator": _COORDINATOR + ("compiler", "model", "spec") + _SHARED,
     "worker/data": _SHARED,
@@ -42,7 +42,8 @@ ROOMS = {
     "worker/runtime": ("model",) + _SHARED,
     "worker/torch": ("compiler", "model", "worker/data", "worker/device", "worker/runtime") + _SHARED,
     "worker": _WORKER + ("compiler", "model") + _SHARED,
-    "cli": ("coordinator/launch", "coordinator/plan", "model", "spec") + _SHARED,
+    "cli": ("coordinator/jobs", "coordinator/launch", "coordinator/plan", "coordinator/records", "model",
+            "spec") + _SHARED,
 }
 
 # The wall's own headers, which worker/device shares with worker/torch.

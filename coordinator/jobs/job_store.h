@@ -17,7 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/file.h"
-#include "coordinator/jobs/sqlite.h"
+#include "common/sqlite.h"
 #include "proto/coordinator.pb.h"
 
 namespace penstock {

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/grpc_status.h"
-#include "coordinator/jobs/sqlite.h"
+#include "common/sqlite.h"
 #include "coordinator/plan/planner.h"
 #include "tests/coordinator/fake_cluster.h"
 

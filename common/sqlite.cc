@@ -1,4 +1,4 @@
-#include "coordinator/jobs/sqlite.h"
+#include "common/sqlite.h"
 
 #include <sqlite3.h>
 
@@ -12,7 +12,7 @@ namespace penstock {
 namespace {
 
 absl::Status Error(int code, sqlite3* database) {
-  const std::string text = absl::StrCat("job store: ", sqlite3_errmsg(database));
+  const std::string text = absl::StrCat("SQLite: ", sqlite3_errmsg(database));
   switch (code & 0xff) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(text);

@@ -1,6 +1,6 @@
 // A thin cover over SQLite's own interface that answers with absl::Status and throws nothing. Thread-compatible.
-#ifndef PENSTOCK_COORDINATOR_JOBS_SQLITE_H_
-#define PENSTOCK_COORDINATOR_JOBS_SQLITE_H_
+#ifndef PENSTOCK_COMMON_SQLITE_H_
+#define PENSTOCK_COMMON_SQLITE_H_
 
 #include <cstdint>
 #include <memory>
@@ -72,4 +72,4 @@ class SqliteTransaction {
 
 }  // namespace penstock
 
-#endif  // PENSTOCK_COORDINATOR_JOBS_SQLITE_H_
+#endif  // PENSTOCK_COMMON_SQLITE_H_
