@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -22,6 +23,7 @@ absl::string_view KindText(ActionKind kind) { return kKindText[static_cast<size_
 bool IsCompute(ActionKind kind) { return !IsSend(kind) && !IsRecv(kind); }
 bool IsSend(ActionKind kind) { return kind == ActionKind::kSendForward || kind == ActionKind::kSendBackward; }
 bool IsRecv(ActionKind kind) { return kind == ActionKind::kRecvForward || kind == ActionKind::kRecvBackward; }
+bool IsBackward(ActionKind kind) { return kind == ActionKind::kBackward || kind == ActionKind::kInputGradient; }
 
 std::string ToText(const Action& action) {
   return absl::StrCat(action.stage, KindText(action.kind), action.micro_batch);
@@ -45,6 +47,36 @@ absl::StatusOr<Action> ActionFromText(absl::string_view text) {
   return absl::InvalidArgumentError(
       absl::StrCat("'", text, "' is not an action; write <stage><kind><micro-batch> such as 2F0, with kind one of ",
                    "F, B, I, W, R, SEND_F, RECV_F, SEND_B, RECV_B"));
+}
+
+std::vector<std::string> ToWords(const ActionList& list) {
+  std::vector<std::string> words;
+  bool joins = false;  // the next action goes on with the last word
+  for (size_t i = 0; i < list.size(); ++i) {
+    std::string text = absl::StrCat(ToText(list[i]), list[i].fused ? "&" : "");
+    if (joins) {
+      words.back().append(text);
+    } else {
+      words.push_back(std::move(text));
+    }
+    joins = list[i].fused && i + 1 < list.size() && IsCompute(list[i + 1].kind);
+  }
+  return words;
+}
+
+absl::StatusOr<ActionList> ListFromText(absl::string_view text) {
+  ActionList list;
+  for (const absl::string_view word : absl::StrSplit(text, absl::ByAnyChar(" \t\r\n"), absl::SkipEmpty())) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(word, '&');
+    for (size_t i = 0; i < parts.size(); ++i) {
+      // The word may end in the sign: "0F7&".
+      if (i > 0 && i + 1 == parts.size() && parts[i].empty()) break;
+      PENSTOCK_ASSIGN_OR_RETURN(Action action, ActionFromText(parts[i]));
+      action.fused = i + 1 < parts.size();
+      list.push_back(action);
+    }
+  }
+  return list;
 }
 
 v1::Action ToProto(const Action& action) {

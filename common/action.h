@@ -44,11 +44,21 @@ bool IsCompute(ActionKind kind);
 bool IsSend(ActionKind kind);
 bool IsRecv(ActionKind kind);
 
-// "2F0", "2SEND_F0".
+bool IsBackward(ActionKind kind);  // B or I: what the gradient of a stage's output goes into
+
+// "2F0", "2SEND_F0". Says nothing of `fused`: that is the list's (ToWords).
 std::string ToText(const Action& action);
 
 // Errors: InvalidArgument: not <stage><kind><micro-batch>; names the text and the known kinds.
 absl::StatusOr<Action> ActionFromText(absl::string_view text);
+
+// A list word by word. An action is a word, a fused pair is one too: "0F7&7B3". Where sends or receives stand between
+// the two actions of a pair, the first keeps its sign alone: "0F7&", "0SEND_F7", "7B3".
+std::vector<std::string> ToWords(const ActionList& list);
+
+// The reverse: words between white space.
+// Errors: InvalidArgument: as ActionFromText, for the first word that is none.
+absl::StatusOr<ActionList> ListFromText(absl::string_view text);
 
 v1::Action ToProto(const Action& action);
 v1::RankActions ToProto(const ActionList& list);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/action.h"
 #include "common/diagnostic.h"
+#include "common/schedule_kind.h"
 #include "common/status_macros.h"
 #include "common/yaml.h"
 
@@ -18,8 +19,13 @@ namespace {
 constexpr int64_t kMaxMicroBatches = 1 << 20;
 constexpr int64_t kMaxLayers = 1 << 20;
 
-// A training list of another origin than a named schedule.
-constexpr char kCustom[] = "custom";
+// What a plan's `schedule` may be: without "csv", since its lists stand in `train`.
+std::vector<std::string> PlanSchedules() {
+  std::vector<std::string> names = ScheduleNames();
+  names.emplace_back(kAutoSchedule);
+  names.emplace_back(kCustomSchedule);
+  return names;
+}
 
 std::string Indexed(absl::string_view path, size_t index) { return absl::StrCat(path, "[", index, "]"); }
 
@@ -40,19 +46,23 @@ void ReadStages(const std::vector<YamlNode>& nodes, const std::string& path, Yam
   }
 }
 
-// One item of a training list. Adds an error and returns nullopt if it is no compute action.
-std::optional<Action> ReadAction(const YamlNode& node, const std::string& path, YamlErrors* errors) {
+// One item of a training list: a compute action, or a fused pair of them. Adds an error and returns nothing if it is
+// neither.
+ActionList ReadActions(const YamlNode& node, const std::string& path, YamlErrors* errors) {
   const std::optional<std::string> text = ToText(node, path, errors);
-  if (!text.has_value()) return std::nullopt;
-  const absl::StatusOr<Action> action = ActionFromText(*text);
-  if (!action.ok()) {
-    errors->Add(node, path, action.status().message());
-  } else if (!IsCompute(action->kind)) {
-    errors->Add(node, path, absl::StrCat("'", *text, "' follows from the F and B of this plan: leave it out"));
-  } else {
-    return *action;
+  if (!text.has_value()) return {};
+  const absl::StatusOr<ActionList> actions = ListFromText(*text);
+  if (!actions.ok() || actions->empty()) {
+    errors->Add(node, path, (actions.ok() ? ActionFromText(*text).status() : actions.status()).message());
+    return {};
   }
-  return std::nullopt;
+  for (const Action& action : *actions) {
+    if (IsCompute(action.kind)) continue;
+    errors->Add(node, path,
+                absl::StrCat("'", ToText(action), "' follows from the compute actions of this plan: leave it out"));
+    return {};
+  }
+  return *actions;
 }
 
 void ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, YamlErrors* errors, v1::Plan* plan) {
@@ -66,8 +76,9 @@ void ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, Yaml
       continue;
     }
     for (size_t i = 0; i < nodes[rank].items.size(); ++i) {
-      const std::optional<Action> action = ReadAction(nodes[rank].items[i], Indexed(rank_path, i), errors);
-      if (action.has_value()) *list->add_actions() = ToProto(*action);
+      for (const Action& action : ReadActions(nodes[rank].items[i], Indexed(rank_path, i), errors)) {
+        *list->add_actions() = ToProto(action);
+      }
     }
   }
 }
@@ -94,8 +105,8 @@ v1::Plan ReadPlanNode(const YamlNode& node, const std::string& path, YamlErrors*
   mapping.Choice("kind", {"plan"});
   plan.set_micro_batches(static_cast<uint32_t>(mapping.Integer("micro_batches", 1, kMaxMicroBatches).value_or(1)));
   const bool has_lists = mapping.Has("train");
-  plan.set_schedule(mapping.Choice("schedule", {"gpipe", "1f1b", "auto", kCustom}).value_or(kCustom));
-  if (plan.schedule() == kCustom && !has_lists && errors->Sound(mapping.PathOf("schedule"))) {
+  plan.set_schedule(mapping.Choice("schedule", PlanSchedules()).value_or(std::string(kCustomSchedule)));
+  if (plan.schedule() == kCustomSchedule && !has_lists && errors->Sound(mapping.PathOf("schedule"))) {
     errors->AddAtKey(node, mapping.PathOf("train"), "a plan needs a 'schedule' by name, or the lists of 'train'", 1);
   }
   if (const std::vector<YamlNode>* stages = mapping.Sequence("stages")) {
@@ -138,18 +149,17 @@ std::string PlanToYaml(const v1::Plan& plan, const std::vector<std::string>& lay
   }
   if (plan.train_size() == 0) return text;
   absl::StrAppend(&text,
-                  "# What each rank runs in a step: <stage><F forward, B "
-                  "backward><micro-batch>. Without these lists\n"
-                  "# they are made from `schedule`; take them out to change "
-                  "its name, micro_batches or the stages' number.\n"
+                  "# What each rank runs in a step: <stage><kind><micro-batch>, with kind F forward, B backward,\n"
+                  "# I and W its two parts, R recompute; '&' joins a pair. Without these lists they are made from\n"
+                  "# `schedule`; take them out to change its name, micro_batches or the stages' number.\n"
                   "train:\n");
-  for (const v1::RankActions& list : plan.train()) {
-    std::vector<std::string> words;
-    for (const v1::Action& proto : list.actions()) {
-      const absl::StatusOr<Action> action = FromProto(proto);
-      if (action.ok() && IsCompute(action->kind)) words.push_back(ToText(*action));
+  for (const v1::RankActions& proto : plan.train()) {
+    ActionList list;
+    for (const v1::Action& item : proto.actions()) {
+      const absl::StatusOr<Action> action = FromProto(item);
+      if (action.ok() && IsCompute(action->kind)) list.push_back(*action);
     }
-    absl::StrAppend(&text, "  - [", absl::StrJoin(words, ", "), "]\n");
+    absl::StrAppend(&text, "  - [", absl::StrJoin(ToWords(list), ", "), "]\n");
   }
   return text;
 }

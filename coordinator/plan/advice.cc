@@ -82,15 +82,16 @@ std::string WhatWouldFit(const v1::JobSpec& spec, const v1::Plan& plan, const st
     }
   }
   v1::JobSpec variant = base;
-  variant.mutable_pipeline()->set_schedule(ScheduleNames().back());
+  // The one that keeps least on stages that lie a rank each.
+  const std::string frugal = "1f1b";
+  variant.mutable_pipeline()->set_schedule(frugal);
   variant.mutable_pipeline()->set_split(v1::Pipeline::SPLIT_AUTO);
   const uint32_t batch = spec.train().batch_size();
   for (uint32_t m = plan.micro_batches(); m < batch;) {
     m = std::min(batch, 2 * m);
     variant.mutable_pipeline()->set_micro_batches(m);
     if (WouldFit(variant, limits)) {
-      return absl::StrCat("micro_batches: ", m, " with schedule: ", ScheduleNames().back(),
-                          " and split: auto would fit");
+      return absl::StrCat("micro_batches: ", m, " with schedule: ", frugal, " and split: auto would fit");
     }
   }
   return "";

@@ -24,12 +24,14 @@ absl::StatusOr<ActionTable> AddCommunication(const ActionTable& table, const Pla
     for (const Action& action : table[rank]) {
       const auto [stage, kind, micro_batch, fused] = action;
       const bool forward = kind == ActionKind::kForward;
+      // W and R need nothing from other ranks, and nobody waits for them.
+      const bool travels = forward || IsBackward(kind);
       const int before = forward ? stage - 1 : stage + 1, after = forward ? stage + 1 : stage - 1;
-      if (Crosses(placement, before, stage)) {
+      if (travels && Crosses(placement, before, stage)) {
         whole[rank].push_back({stage, forward ? ActionKind::kRecvForward : ActionKind::kRecvBackward, micro_batch});
       }
       whole[rank].push_back(action);
-      if (Crosses(placement, stage, after)) {
+      if (travels && Crosses(placement, stage, after)) {
         whole[rank].push_back({stage, forward ? ActionKind::kSendForward : ActionKind::kSendBackward, micro_batch});
       }
     }

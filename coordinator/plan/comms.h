@@ -10,8 +10,9 @@
 
 namespace penstock {
 
-// Puts a SEND right behind every action whose result another rank needs, and its RECV right before the action that
-// needs it. Nothing travels between stages of one rank.
+// Puts a SEND right behind every F, B and I whose result another rank needs, and its RECV right before the F, B or I
+// that needs it: behind an R of the same micro-batch, which so runs while the gradient is on its way. Nothing travels
+// between stages of one rank.
 // Args:    table: compute actions alone.
 // Errors:  InvalidArgument: as ValidateComputeActions, which it calls first; so the result can always finish.
 // O(actions) time.

@@ -1,10 +1,14 @@
 // Which rank runs which stage. Pure.
+// Source: docs/schedules.md, "Placement".
 #ifndef PENSTOCK_COORDINATOR_PLAN_PLACEMENT_H_
 #define PENSTOCK_COORDINATOR_PLAN_PLACEMENT_H_
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/action.h"
+#include "common/schedule_kind.h"
 
 namespace penstock {
 
@@ -15,14 +19,23 @@ struct Placement {
   int num_ranks() const {
     return rank_of_stage.empty() ? 0 : 1 + *std::max_element(rank_of_stage.begin(), rank_of_stage.end());
   }
+
+  friend bool operator==(const Placement&, const Placement&) = default;
 };
 
 // Stage s on rank s.
-inline Placement OneStagePerRank(int num_stages) {
-  Placement placement{std::vector<int>(num_stages)};
-  std::iota(placement.rank_of_stage.begin(), placement.rank_of_stage.end(), 0);
-  return placement;
-}
+Placement OneStagePerRank(int num_stages);
+
+// `chunks` stages on each of `ranks` ranks. Round robin: stage s on rank s mod ranks. V: stages 0 to p-1 down the
+// ranks, p to 2p-1 up again, stage s on rank 2p-1-s: at the turn two neighbours share rank p-1. REQUIRES: ranks >= 1,
+// chunks >= 1; a V has two chunks.
+Placement MakePlacement(PlacementKind kind, int ranks, int chunks);
+
+// The placement of a table that a person wrote: a stage is where its actions are.
+// Errors: InvalidArgument: a stage's actions are on two ranks, a rank has none, or a stage between has none: the
+// message
+//         names the actions, with rank and position.
+absl::StatusOr<Placement> PlacementOfTable(const ActionTable& table);
 
 }  // namespace penstock
 

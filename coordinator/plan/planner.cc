@@ -70,11 +70,21 @@ absl::StatusOr<Partition> ChoosePartition(const v1::JobSpec& spec, const ModelIn
   }
 }
 
+ScheduleRequest RequestOf(const std::string& name, const Draft& draft) {
+  ScheduleRequest request;
+  request.name = name;
+  request.ranks = draft.placement.num_ranks();
+  request.chunks = draft.placement.num_stages() / request.ranks;
+  request.micro_batches = draft.micro_batches;
+  request.placement = draft.placement;
+  return request;
+}
+
 // Adds the training lists of the named schedule.
 absl::Status AddSchedule(const std::string& name, Draft* draft) {
-  PENSTOCK_ASSIGN_OR_RETURN(const ActionTable compute, MakeSchedule(name, draft->placement, draft->micro_batches));
-  PENSTOCK_ASSIGN_OR_RETURN(draft->train,
-                            AddCommunication(compute, draft->placement, draft->micro_batches, PassKind::kTraining));
+  PENSTOCK_ASSIGN_OR_RETURN(const Schedule schedule, MakeSchedule(RequestOf(name, *draft)));
+  PENSTOCK_ASSIGN_OR_RETURN(
+      draft->train, AddCommunication(schedule.table, schedule.placement, draft->micro_batches, PassKind::kTraining));
   draft->schedule = name;
   return absl::OkStatus();
 }
@@ -131,11 +141,12 @@ uint64_t LargestRankBytes(const v1::Plan& plan) {
   return largest;
 }
 
-// Every schedule there is, simulated: the shortest step, and among equal ones the least memory.
+// The schedules with whole backwards on one stage a rank, simulated: the shortest step, and among equal ones the least
+// memory.
 absl::StatusOr<v1::Plan> BestSchedule(const v1::JobSpec& spec, const ModelInfo& model, Draft draft) {
   std::vector<v1::Plan> plans;
   double shortest = 0;
-  for (const std::string& name : ScheduleNames()) {
+  for (const char* name : {"gpipe", "1f1b"}) {
     PENSTOCK_RETURN_IF_ERROR(AddSchedule(name, &draft));
     PENSTOCK_ASSIGN_OR_RETURN(plans.emplace_back(), Finish(spec, model, draft));
     const double step = plans.back().predicted_step_us();
@@ -151,7 +162,7 @@ absl::StatusOr<v1::Plan> BestSchedule(const v1::JobSpec& spec, const ModelInfo& 
 
 absl::StatusOr<v1::Plan> FinishWithSchedule(const v1::JobSpec& spec, const ModelInfo& model, const std::string& name,
                                             Draft draft) {
-  if (name == "auto") return BestSchedule(spec, model, std::move(draft));
+  if (name == kAutoSchedule) return BestSchedule(spec, model, std::move(draft));
   PENSTOCK_RETURN_IF_ERROR(AddSchedule(name, &draft));
   return Finish(spec, model, draft);
 }
@@ -194,8 +205,8 @@ absl::Status TakeLists(const v1::Plan& given, Draft* draft) {
     for (const Action& action : table.back()) compute_only = compute_only && IsCompute(action.kind);
   }
   // The lists are what runs; the name is only kept where it tells the truth about them.
-  const absl::StatusOr<ActionTable> named = MakeSchedule(given.schedule(), draft->placement, draft->micro_batches);
-  draft->schedule = named.ok() && *named == ComputeOnly(table) ? given.schedule() : "custom";
+  const absl::StatusOr<Schedule> named = MakeSchedule(RequestOf(given.schedule(), *draft));
+  draft->schedule = named.ok() && named->table == ComputeOnly(table) ? given.schedule() : std::string(kCustomSchedule);
   if (!compute_only) {
     draft->train = std::move(table);
     return absl::OkStatus();
@@ -203,6 +214,19 @@ absl::Status TakeLists(const v1::Plan& given, Draft* draft) {
   PENSTOCK_ASSIGN_OR_RETURN(draft->train,
                             AddCommunication(table, draft->placement, draft->micro_batches, PassKind::kTraining));
   return absl::OkStatus();
+}
+
+// Where the keys put the stages.
+absl::StatusOr<Placement> ChoosePlacement(const v1::Pipeline& pipeline, int stages) {
+  const ScheduleKind* kind = FindScheduleKind(pipeline.schedule());
+  if (kind == nullptr) return OneStagePerRank(stages);
+  const int chunks = std::max(1, static_cast<int>(pipeline.chunks()));
+  const PipelineShape shape{stages, chunks, static_cast<int>(pipeline.micro_batches()),
+                            static_cast<int>(pipeline.group()), pipeline.reverse()};
+  if (const auto unmet = FindUnmetNeed(*kind, shape)) {
+    return absl::InvalidArgumentError(absl::StrCat(unmet->key, " ", unmet->text));
+  }
+  return MakePlacement(kind->placement, stages / chunks, chunks);
 }
 
 absl::StatusOr<v1::Plan> CompletePlan(const v1::JobSpec& spec, const ModelInfo& model) {
@@ -229,7 +253,7 @@ absl::StatusOr<v1::Plan> MakePlan(const v1::JobSpec& spec) {
   PENSTOCK_RETURN_IF_ERROR(CheckMicroBatches(spec, micro_batches));
   Draft draft;
   PENSTOCK_ASSIGN_OR_RETURN(draft.stages, ChoosePartition(spec, model));
-  draft.placement = OneStagePerRank(static_cast<int>(draft.stages.size()));
+  PENSTOCK_ASSIGN_OR_RETURN(draft.placement, ChoosePlacement(spec.pipeline(), static_cast<int>(draft.stages.size())));
   draft.micro_batches = static_cast<int>(micro_batches);
   return FinishWithSchedule(spec, model, spec.pipeline().schedule(), std::move(draft));
 }

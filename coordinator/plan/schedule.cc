@@ -1,73 +1,93 @@
 #include "coordinator/plan/schedule.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/logging.h"
+#include "common/status_macros.h"
+#include "coordinator/plan/schedule_lists.h"
 
 namespace penstock {
 namespace {
 
-struct NamedSchedule {
-  std::string name;
-  ActionTable (*make)(const Placement& placement, int micro_batches);
-};
+absl::Status CheckShape(const ScheduleRequest& request) {
+  if (request.ranks >= 1 && request.chunks >= 1 && request.micro_batches >= 1 && request.group >= 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a schedule needs at least 1 rank, 1 stage a rank and 1 micro-batch; asked for ", request.ranks, " ranks, ",
+      request.chunks, " stages a rank, ", request.micro_batches, " micro-batches and groups of ", request.group));
+}
 
-const std::vector<NamedSchedule>& Registry() {
-  static const auto* const kSchedules =
-      new std::vector<NamedSchedule>{{"gpipe", GPipeSchedule}, {"1f1b", OneForwardOneBackwardSchedule}};
-  return *kSchedules;
+// The schedule's own ranks, each by the number that the given placement has for it.
+// Errors: InvalidArgument: no numbering makes the two placements one.
+absl::StatusOr<std::vector<int>> RankNumbers(const Placement& own, const Placement& given,
+                                             const ScheduleRequest& request) {
+  if (given.num_stages() != own.num_stages() || given.num_ranks() != own.num_ranks()) {
+    return absl::InvalidArgumentError(absl::StrCat(given.num_stages(), " stages on ", given.num_ranks(), " ranks, but ",
+                                                   request.name, " here has ", own.num_stages(), " on ",
+                                                   own.num_ranks()));
+  }
+  constexpr int kFree = -1;
+  std::vector<int> number(own.num_ranks(), kFree), owner(own.num_ranks(), kFree);
+  for (int stage = 0; stage < own.num_stages(); ++stage) {
+    const int rank = own.rank_of_stage[stage], to = given.rank_of_stage[stage];
+    if (number[rank] == kFree && owner[to] == kFree) {
+      number[rank] = to;
+      owner[to] = rank;
+    }
+    if (number[rank] == to) continue;
+    const std::string rule = number[rank] == kFree ? absl::StrCat("on a rank without stage ", owner[to])
+                                                   : absl::StrCat("on rank ", number[rank], ", beside stage ", rank);
+    return absl::InvalidArgumentError(absl::StrCat("stage ", stage, " is on rank ", to, ", but ", request.name,
+                                                   " runs it ", rule, ": move it, or give lists of your own"));
+  }
+  return number;
+}
+
+absl::StatusOr<ActionTable> MakeLists(const ScheduleRequest& request) {
+  const int p = request.ranks, m = request.micro_batches;
+  const absl::string_view name = request.name;
+  if (name == "gpipe") return GPipeLists(p, request.chunks, m, request.reverse);
+  if (name == "1f1b") return OneForwardOneBackwardLists(p, m);
+  if (name == "interleaved") {
+    return InterleavedLists(p, request.chunks, m, request.group > 0 ? request.group : DefaultGroup(p, m));
+  }
+  if (name == "zb-h1") return ZeroBubbleH1Lists(p, m);
+  if (name == "zb-h2") return ZeroBubbleH2Lists(p, m);
+  if (name == "zb-v") return ZeroBubbleVLists(p, m);
+  if (name == "dualpipe-v") return DualPipeVLists(p, m);
+  return absl::InternalError(absl::StrCat("schedule ", name, " has no lists"));
 }
 
 }  // namespace
 
-const std::vector<std::string>& ScheduleNames() {
-  static const auto* const kNames = [] {
-    auto* names = new std::vector<std::string>;
-    for (const NamedSchedule& schedule : Registry()) names->push_back(schedule.name);
-    return names;
-  }();
-  return *kNames;
-}
-
-absl::StatusOr<ActionTable> MakeSchedule(absl::string_view name, const Placement& placement, int micro_batches) {
-  for (const NamedSchedule& schedule : Registry()) {
-    if (schedule.name == name) return schedule.make(placement, micro_batches);
+absl::StatusOr<Schedule> MakeSchedule(const ScheduleRequest& request) {
+  const ScheduleKind* kind = FindScheduleKind(request.name);
+  if (kind == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no schedule '", request.name, "'; there are ", absl::StrJoin(ScheduleNames(), ", ")));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("there is no schedule '", name, "'; there are ", absl::StrJoin(ScheduleNames(), ", ")));
-}
-
-ActionTable GPipeSchedule(const Placement& placement, int micro_batches) {
-  CHECK_EQ(placement.num_stages(), placement.num_ranks());
-  ActionTable table(placement.num_ranks());
-  for (int stage = 0; stage < placement.num_stages(); ++stage) {
-    ActionList& list = table[placement.rank_of_stage[stage]];
-    list.reserve(size_t{2} * micro_batches);
-    for (int m = 0; m < micro_batches; ++m) list.push_back({stage, ActionKind::kForward, m});
-    for (int m = 0; m < micro_batches; ++m) list.push_back({stage, ActionKind::kBackward, m});
+  PENSTOCK_RETURN_IF_ERROR(CheckShape(request));
+  const PipelineShape shape{request.ranks * request.chunks, request.chunks, request.micro_batches, request.group,
+                            request.reverse};
+  if (const auto unmet = FindUnmetNeed(*kind, shape)) {
+    return absl::InvalidArgumentError(absl::StrCat(unmet->key, " ", unmet->text));
   }
-  return table;
-}
-
-ActionTable OneForwardOneBackwardSchedule(const Placement& placement, int micro_batches) {
-  CHECK_EQ(placement.num_stages(), placement.num_ranks());
-  ActionTable table(placement.num_ranks());
-  for (int stage = 0; stage < placement.num_stages(); ++stage) {
-    ActionList& list = table[placement.rank_of_stage[stage]];
-    list.reserve(size_t{2} * micro_batches);
-    // As many forwards as it takes until the first micro-batch's gradient can be on its way back. The position in the
-    // pipeline counts, not the rank's number: a plan may place stages on ranks in any order.
-    const int warm_up = std::min(micro_batches, placement.num_stages() - 1 - stage);
-    for (int m = 0; m < warm_up; ++m) list.push_back({stage, ActionKind::kForward, m});
-    for (int m = warm_up; m < micro_batches; ++m) {
-      list.push_back({stage, ActionKind::kForward, m});
-      list.push_back({stage, ActionKind::kBackward, m - warm_up});
-    }
-    for (int m = micro_batches - warm_up; m < micro_batches; ++m) list.push_back({stage, ActionKind::kBackward, m});
+  Schedule schedule;
+  schedule.placement = MakePlacement(kind->placement, request.ranks, request.chunks);
+  std::vector<int> number;
+  if (request.placement.has_value()) {
+    PENSTOCK_ASSIGN_OR_RETURN(number, RankNumbers(schedule.placement, *request.placement, request));
   }
-  return table;
+  PENSTOCK_ASSIGN_OR_RETURN(schedule.table, MakeLists(request));
+  if (!request.placement.has_value()) return schedule;
+  Schedule renumbered{*request.placement, ActionTable(schedule.table.size())};
+  for (size_t rank = 0; rank < number.size(); ++rank) {
+    renumbered.table[number[rank]] = std::move(schedule.table[rank]);
+  }
+  return renumbered;
 }
 
 ActionTable ForwardOnlySchedule(const Placement& placement, int micro_batches) {

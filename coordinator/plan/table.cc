@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -30,9 +31,13 @@ std::string RowText(const ActionList& list, std::optional<size_t> place) {
   const size_t marked = place.value_or(list.size());
   std::vector<std::string> words;
   if (shown.begin > 0) words.push_back(absl::StrCat("...(", shown.begin, " before)"));
-  for (size_t i = shown.begin; i < shown.end; ++i) {
-    const std::string text = ToText(list[i]);
-    words.push_back(i == marked ? absl::StrCat(">>", text, "<<") : text);
+  const auto add = [&](size_t begin, size_t end) {
+    for (std::string& word : ToWords({list.begin() + begin, list.begin() + end})) words.push_back(std::move(word));
+  };
+  add(shown.begin, std::min(marked, shown.end));
+  if (marked < shown.end) {
+    words.push_back(absl::StrCat(">>", ToText(list[marked]), "<<", list[marked].fused ? "&" : ""));
+    add(marked + 1, shown.end);
   }
   if (shown.end < list.size()) words.push_back(absl::StrCat("...(", list.size() - shown.end, " after)"));
   return absl::StrJoin(words, " ");
@@ -47,10 +52,15 @@ class Visited {
         done_(size_t{kKinds} * num_stages * micro_batches, false) {}
 
   bool Has(ActionKind kind, int stage, int micro_batch) const { return done_[Index(kind, stage, micro_batch)]; }
-  void Add(const Action& action) { done_[Index(action.kind, action.stage, action.micro_batch)] = true; }
+  // An I counts as a B: whoever waits for the gradient takes either.
+  void Add(const Action& action) {
+    const ActionKind kind = action.kind == ActionKind::kInputGradient ? ActionKind::kBackward : action.kind;
+    done_[Index(kind, action.stage, action.micro_batch)] = true;
+  }
 
  private:
-  static constexpr int kKinds = static_cast<int>(ActionKind::kRecvBackward);
+  // W and R come last: nothing waits for them.
+  static constexpr int kKinds = static_cast<int>(ActionKind::kRecompute);
 
   size_t Index(ActionKind kind, int stage, int micro_batch) const {
     const size_t row = (static_cast<size_t>(kind) - 1) * num_stages_ + stage;
@@ -68,8 +78,13 @@ bool CanRun(const Action& action, int num_stages, const Visited& visited) {
     case ActionKind::kForward:
       return stage == 0 || visited.Has(ActionKind::kForward, stage - 1, micro_batch);
     case ActionKind::kBackward:
+    case ActionKind::kInputGradient:
       return visited.Has(ActionKind::kForward, stage, micro_batch) &&
              (stage == num_stages - 1 || visited.Has(ActionKind::kBackward, stage + 1, micro_batch));
+    case ActionKind::kWeightGradient:
+      return visited.Has(ActionKind::kBackward, stage, micro_batch);
+    case ActionKind::kRecompute:
+      return visited.Has(ActionKind::kForward, stage, micro_batch);
     case ActionKind::kSendForward:
       return visited.Has(ActionKind::kForward, stage, micro_batch);
     case ActionKind::kSendBackward:
@@ -78,8 +93,6 @@ bool CanRun(const Action& action, int num_stages, const Visited& visited) {
       return visited.Has(ActionKind::kSendForward, stage - 1, micro_batch);
     case ActionKind::kRecvBackward:
       return visited.Has(ActionKind::kSendBackward, stage + 1, micro_batch);
-    default:
-      return false;
   }
   return false;
 }
@@ -89,15 +102,13 @@ int Consumer(const Action& action, int num_stages) {
   if (action.kind == ActionKind::kForward || action.kind == ActionKind::kSendForward) {
     return action.stage + 1 < num_stages ? action.stage + 1 : -1;
   }
-  if (action.kind == ActionKind::kBackward || action.kind == ActionKind::kSendBackward) return action.stage - 1;
+  if (IsBackward(action.kind) || action.kind == ActionKind::kSendBackward) return action.stage - 1;
   return -1;
 }
 
 }  // namespace
 
-std::string ListText(const ActionList& list) {
-  return absl::StrJoin(list, " ", [](std::string* out, const Action& action) { out->append(ToText(action)); });
-}
+std::string ListText(const ActionList& list) { return absl::StrJoin(ToWords(list), " "); }
 
 std::string TableText(const ActionTable& table, const std::vector<std::optional<size_t>>& places) {
   size_t first_place = 0;

@@ -15,7 +15,7 @@
 
 namespace penstock {
 
-// One list's actions, separated by spaces: "0F0 0SEND_F0 0B0".
+// One list's words (common/action.h), separated by spaces: "0F0 0SEND_F0 0B0".
 std::string ListText(const ActionList& list);
 
 // One line a rank: "  rank 0: 0F0 0B0". At the rank's place the action stands as ">>0B0<<"; a place at the list's end
@@ -31,7 +31,8 @@ ActionTable ComputeOnly(const ActionTable& table);
 int PeerStage(const Action& action);
 
 // Walks all lists at once, each in its own order, and calls `visit` for every action whose inputs are there: a compute
-// action after those that made its inputs, a SEND after what it sends was made, a RECV after its SEND.
+// action after those that made its inputs (the gradient of a stage's output comes from the next stage's B or I, never
+// from its W), a SEND after what it sends was made, a RECV after its SEND. A fused pair is walked as two actions.
 // Args:    every action is of a known stage, rank and micro-batch (validate.h checks it).
 // Returns: how many actions of each list could be visited; all of them unless the table cannot finish.
 // O(actions) time.

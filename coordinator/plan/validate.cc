@@ -27,10 +27,9 @@ ActionKind Counterpart(ActionKind kind) {
   }
 }
 
-// The action of the same stage and micro-batch that makes what is sent, or needs what is received.
-ActionKind ComputeOf(ActionKind kind) {
-  const bool forward = kind == ActionKind::kSendForward || kind == ActionKind::kRecvForward;
-  return forward ? ActionKind::kForward : ActionKind::kBackward;
+// Whether it is a forward pass's: F, or the transfer of what an F makes.
+bool IsForwardPass(ActionKind kind) {
+  return kind == ActionKind::kForward || kind == ActionKind::kSendForward || kind == ActionKind::kRecvForward;
 }
 
 class Validator {
@@ -39,20 +38,22 @@ class Validator {
       : table_(table), placement_(placement), micro_batches_(micro_batches), pass_(pass) {}
 
   // 1. CheckShape and Index: each list belongs to a rank, each action to its list, and none stands twice.
-  // 2. CheckComplete: nothing is missing.
-  // 3. CheckOrder: what a rank alone can tell of the order.
+  // 2. CheckBackwards, CheckComplete: nothing is missing, and no backward is whole and split at once.
+  // 3. CheckPairs, CheckOrder: what a rank alone can tell of the order.
   // 4. CheckProgress: the lists can finish together.
   absl::Status Run(bool with_communication) {
     with_communication_ = with_communication;
     PENSTOCK_RETURN_IF_ERROR(CheckShape());
     PENSTOCK_RETURN_IF_ERROR(Index());
+    if (pass_ == PassKind::kTraining) PENSTOCK_RETURN_IF_ERROR(CheckBackwards());
     PENSTOCK_RETURN_IF_ERROR(CheckComplete());
+    PENSTOCK_RETURN_IF_ERROR(CheckPairs());
     PENSTOCK_RETURN_IF_ERROR(CheckOrder());
     return CheckProgress();
   }
 
  private:
-  static constexpr int kKinds = static_cast<int>(ActionKind::kRecvBackward);
+  static constexpr int kKinds = static_cast<int>(ActionKind::kRecompute);
 
   absl::Status Fault(int rank, size_t position, absl::string_view rule) const {
     std::vector<std::optional<size_t>> places(table_.size());
@@ -86,13 +87,11 @@ class Validator {
     if (placement_.rank_of_stage[stage] != rank) {
       return absl::StrCat("stage ", stage, " is on rank ", placement_.rank_of_stage[stage]);
     }
-    if (pass_ == PassKind::kForwardOnly && kind != ActionKind::kForward && ComputeOf(kind) != ActionKind::kForward) {
+    if (pass_ == PassKind::kForwardOnly && !IsForwardPass(kind)) {
       return "a forward-only pass has no backward";
     }
     if (IsCompute(kind)) return "";
-    if (!with_communication_)
-      return "sends and receives are put in by the communication pass, not by "
-             "hand";
+    if (!with_communication_) return "sends and receives are put in by the communication pass, not by hand";
     const int peer = PeerStage(action);
     if (peer < 0 || peer >= placement_.num_stages()) return absl::StrCat("there is no stage ", peer);
     if (placement_.rank_of_stage[peer] == rank) {
@@ -120,12 +119,53 @@ class Validator {
     return absl::OkStatus();
   }
 
+  // Where the action stands in its rank's list; kAbsent if nowhere.
+  uint32_t At(ActionKind kind, int stage, int micro_batch) const { return position_[Slot(kind, stage, micro_batch)]; }
+
+  // The B or I of a stage and micro-batch, whichever the table has; of a sound table.
+  Action BackwardOf(int stage, int micro_batch) const {
+    const bool whole = At(ActionKind::kBackward, stage, micro_batch) != kAbsent;
+    return {stage, whole ? ActionKind::kBackward : ActionKind::kInputGradient, micro_batch};
+  }
+
+  // What makes the tensor that is sent, or needs the one that is received.
+  Action ComputeOf(const Action& action) const {
+    if (IsForwardPass(action.kind)) return {action.stage, ActionKind::kForward, action.micro_batch};
+    return BackwardOf(action.stage, action.micro_batch);
+  }
+
+  // Every micro-batch has a B, or an I and a W, on every stage.
+  absl::Status CheckBackwards() const {
+    for (int stage = 0; stage < placement_.num_stages(); ++stage) {
+      for (int m = 0; m < micro_batches_; ++m) PENSTOCK_RETURN_IF_ERROR(CheckBackward(stage, m));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckBackward(int stage, int m) const {
+    const int rank = placement_.rank_of_stage[stage];
+    const Action whole{stage, ActionKind::kBackward, m}, input{stage, ActionKind::kInputGradient, m};
+    const Action weight{stage, ActionKind::kWeightGradient, m};
+    const uint32_t at_whole = At(whole.kind, stage, m), at_input = At(input.kind, stage, m);
+    const uint32_t at_weight = At(weight.kind, stage, m);
+    const std::string rule = "; a backward is a B, or an I and a W";
+    if (at_whole != kAbsent) {
+      if (at_input == kAbsent && at_weight == kAbsent) return absl::OkStatus();
+      const bool has_input = at_input != kAbsent;
+      return Fault(rank, has_input ? at_input : at_weight, absl::StrCat("stands beside ", ToText(whole), rule));
+    }
+    if (at_input != kAbsent && at_weight != kAbsent) return absl::OkStatus();
+    if (at_input == kAbsent && at_weight == kAbsent) return Missing(whole);
+    const Action& missing = at_input == kAbsent ? input : weight;
+    return Fault(rank, at_input == kAbsent ? at_weight : at_input,
+                 absl::StrCat(ToText(missing), " is missing beside it", rule));
+  }
+
   // Whether the table must hold this action, given its kind, stage and any micro-batch.
   bool Needed(ActionKind kind, int stage) const {
-    const bool forward = kind == ActionKind::kForward || (!IsCompute(kind) && ComputeOf(kind) == ActionKind::kForward);
-    if (pass_ == PassKind::kForwardOnly && !forward) return false;
-    if (IsCompute(kind)) return true;
-    if (!with_communication_) return false;
+    if (kind == ActionKind::kForward) return true;
+    if (IsCompute(kind)) return false;  // CheckBackwards; an R is a choice
+    if (!with_communication_ || (pass_ == PassKind::kForwardOnly && !IsForwardPass(kind))) return false;
     const int peer = PeerStage({stage, kind, 0});
     return peer >= 0 && peer < placement_.num_stages() &&
            placement_.rank_of_stage[peer] != placement_.rank_of_stage[stage];
@@ -137,7 +177,7 @@ class Validator {
       for (int stage = 0; stage < placement_.num_stages(); ++stage) {
         if (!Needed(kind, stage)) continue;
         for (int m = 0; m < micro_batches_; ++m) {
-          if (position_[Slot(kind, stage, m)] == kAbsent) return Missing({stage, kind, m});
+          if (At(kind, stage, m) == kAbsent) return Missing({stage, kind, m});
         }
       }
     }
@@ -152,7 +192,7 @@ class Validator {
     }
     // The place is the other end's, where that stands: it is what would wait, or arrive unasked.
     const Action other{PeerStage(action), Counterpart(action.kind), action.micro_batch};
-    const uint32_t other_position = position_[Slot(other.kind, other.stage, other.micro_batch)];
+    const uint32_t other_position = At(other.kind, other.stage, other.micro_batch);
     if (other_position == kAbsent) {
       return Fault(rank, table_[rank].size(),
                    absl::StrCat(ToText(action), " is missing, and so is its counterpart ", ToText(other)));
@@ -162,17 +202,45 @@ class Validator {
         absl::StrCat("its counterpart ", ToText(action), " is missing on rank ", rank, "; every SEND has its RECV"));
   }
 
+  // A fused action and the next compute action are a forward and a backward of different micro-batches or stages.
+  absl::Status CheckPairs() const {
+    for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
+      const ActionList& list = table_[rank];
+      for (size_t i = 0; i < list.size(); ++i) {
+        if (!list[i].fused) continue;
+        if (!IsCompute(list[i].kind)) return Fault(rank, i, "only compute actions can be fused");
+        size_t next = i + 1;
+        while (next < list.size() && !IsCompute(list[next].kind)) ++next;
+        if (next == list.size()) return Fault(rank, i, "is fused with the next compute action, but there is none");
+        const Action &first = list[i], &second = list[next];
+        const bool pair = (first.kind == ActionKind::kForward && IsBackward(second.kind)) ||
+                          (IsBackward(first.kind) && second.kind == ActionKind::kForward);
+        const bool same = first.stage == second.stage && first.micro_batch == second.micro_batch;
+        if (pair && !same && !second.fused) continue;
+        return Fault(rank, i,
+                     absl::StrCat("is fused with ", ToText(second),
+                                  "; a pair is one F and one B or I, of different stages or micro-batches"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status CheckOrder() const {
     for (int rank = 0; rank < placement_.num_ranks(); ++rank) {
       for (size_t i = 0; i < table_[rank].size(); ++i) {
-        const auto& [stage, kind, micro_batch, fused] = table_[rank][i];
-        if (kind == ActionKind::kBackward) {
+        const Action& action = table_[rank][i];
+        const auto& [stage, kind, micro_batch, fused] = action;
+        if (IsBackward(kind) || kind == ActionKind::kRecompute) {
           PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ActionKind::kForward, micro_batch}));
-        } else if (IsSend(kind)) {
-          PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ComputeOf(kind), micro_batch}));
-        } else if (IsRecv(kind) && position_[Slot(ComputeOf(kind), stage, micro_batch)] < i) {
-          return Fault(rank, i,
-                       absl::StrCat("comes after ", ToText({stage, ComputeOf(kind), micro_batch}), ", which needs it"));
+        }
+        if (kind == ActionKind::kWeightGradient) {
+          PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, {stage, ActionKind::kInputGradient, micro_batch}));
+        }
+        if (IsSend(kind)) PENSTOCK_RETURN_IF_ERROR(CheckBefore(rank, i, ComputeOf(action)));
+        if (IsRecv(kind) || kind == ActionKind::kRecompute) {
+          const Action user = ComputeOf(action);
+          if (At(user.kind, stage, micro_batch) > i) continue;
+          return Fault(rank, i, absl::StrCat("comes after ", ToText(user), ", which needs it"));
         }
       }
     }
@@ -181,7 +249,7 @@ class Validator {
 
   // `first` must stand before position `i` of the same list.
   absl::Status CheckBefore(int rank, size_t i, const Action& first) const {
-    if (position_[Slot(first.kind, first.stage, first.micro_batch)] < i) return absl::OkStatus();
+    if (At(first.kind, first.stage, first.micro_batch) < i) return absl::OkStatus();
     return Fault(rank, i, absl::StrCat("comes before ", ToText(first), ", which it needs"));
   }
 

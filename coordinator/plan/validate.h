@@ -10,7 +10,7 @@
 namespace penstock {
 
 enum class PassKind {
-  kTraining,     // a forward and a backward of every stage and micro-batch
+  kTraining,     // a forward and a backward, whole or in two parts, of every stage and micro-batch
   kForwardOnly,  // a forward of each
 };
 

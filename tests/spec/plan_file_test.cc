@@ -71,8 +71,9 @@ stages:
   - {layers: 2, rank: 0}  # d0 d1
   - {layers: 2, rank: 1}  # d2 d3
   - {layers: 2, rank: 2}  # d4 d5
-# What each rank runs in a step: <stage><F forward, B backward><micro-batch>. Without these lists
-# they are made from `schedule`; take them out to change its name, micro_batches or the stages' number.
+# What each rank runs in a step: <stage><kind><micro-batch>, with kind F forward, B backward,
+# I and W its two parts, R recompute; '&' joins a pair. Without these lists they are made from
+# `schedule`; take them out to change its name, micro_batches or the stages' number.
 train:
   - [0F0, 0F1, 0F2, 0B0, 0F3, 0B1, 0B2, 0B3]
   - [1F0, 1F1, 1B0, 1F2, 1B1, 1F3, 1B2, 1B3]
@@ -82,7 +83,7 @@ train:
 TEST(PlanFileTest, IsWrittenForPeople) { EXPECT_EQ(PlanToYaml(*MakePlan(Job("1f1b")), kNames), kFile); }
 
 TEST(PlanFileTest, GivesTheSamePlanBack) {
-  for (const std::string& schedule : ScheduleNames()) {
+  for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "zb-h2", "interleaved"}) {
     v1::JobSpec spec = Job(schedule);
     const v1::Plan plan = *MakePlan(spec);
     *spec.mutable_pipeline()->mutable_plan() = Read(PlanToYaml(plan, kNames));
@@ -111,6 +112,20 @@ TEST(PlanFileTest, EditedListsAreTakenAndChecked) {
   *spec.mutable_pipeline()->mutable_plan() =
       Read(absl::StrReplaceAll(kFile, {{"2F0, 2B0, 2F1, 2B1", "2B0, 2F0, 2F1, 2B1"}}));
   EXPECT_THAT(std::string(MakePlan(spec).status().message()), HasSubstr("rank 2: >>2B0<< 2F0 2F1"));
+}
+
+TEST(PlanFileTest, ListsKeepBackwardsInTwoPartsRecomputesAndPairs) {
+  const std::string list = "[0F0, 0F1&0B0, 0F2, 0R1, 0I1, 0I2, 0W1, 0W2]";
+  const v1::Plan plan =
+      Read(absl::StrCat("version: 1\nkind: plan\nmicro_batches: 3\nstages: [{layers: 6}]\ntrain:\n  - ", list, "\n"));
+  ASSERT_EQ(plan.train_size(), 1);
+  EXPECT_EQ(plan.train(0).actions_size(), 9);
+  EXPECT_TRUE(plan.train(0).actions(1).fused());
+  EXPECT_THAT(PlanToYaml(plan, {}), HasSubstr(absl::StrCat("  - ", list, "\n")));
+}
+
+TEST(PlanFileTest, AnEmptyWordIsNoAction) {
+  EXPECT_THAT(Error(absl::StrReplaceAll(kFile, {{"[0F0, ", "['', "}})), HasSubstr("'' is not an action"));
 }
 
 TEST(PlanFileTest, WithoutListsTheNameIsEnough) {
@@ -146,8 +161,9 @@ TEST(PlanFileTest, AllFaultsComeWithTheirPlaces) {
   EXPECT_THAT(error, HasSubstr("plan.yaml:6:14: error: "));
   EXPECT_THAT(error, HasSubstr("plan.yaml:7:23: error: "));
   EXPECT_THAT(error, HasSubstr("plan.yaml:9:11: error: '0Q0' is not an action"));
-  EXPECT_THAT(error,
-              HasSubstr("plan.yaml:10:11: error: '1SEND_B0' follows from the F and B of this plan: leave it out"));
+  EXPECT_THAT(
+      error,
+      HasSubstr("plan.yaml:10:11: error: '1SEND_B0' follows from the compute actions of this plan: leave it out"));
 }
 
 TEST(PlanFileTest, NeedsANameOrLists) {
