@@ -35,13 +35,14 @@ void Core::Do(ActiveJob* job, const LoadRank& command) {
       neighbour->set_address(assignment->workers[r].address);
     }
     assignment->clients[rank]->Load(call, std::move(request),
-                                    [this, assignment, rank](const absl::Status& status, const v1::LoadReply& reply) {
+                                    [this, id = assignment->job, epoch = assignment->epoch, rank](
+                                        const absl::Status& status, const v1::LoadReply& reply) {
                                       CoreLock lock(this);
                                       --calls_under_way_;
-                                      ActiveJob* loaded = Find(assignment->job);
+                                      ActiveJob* loaded = Find(id);
                                       if (loaded == nullptr) return;
                                       loaded->progress.OnLoaded(rank, reply);
-                                      Loaded event{assignment->epoch, rank, status, reply.step()};
+                                      Loaded event{epoch, rank, status, reply.step()};
                                       if (reply.has_eval_batches()) event.eval_batches = reply.eval_batches();
                                       Feed(loaded, event);
                                     });
@@ -69,8 +70,9 @@ void Core::Do(ActiveJob* job, const RunRank& command) {
   work_.push_back([this, assignment = job->assignment, rank = command.rank, call = NewCall(job, command.rank),
                    request = std::move(request)] {
     assignment->clients[rank]->Run(call, request,
-                                   [this, assignment, rank](const absl::Status& status, const v1::RunReply& reply) {
-                                     OnRun(assignment->job, {assignment->epoch, rank, status, 0, {}, {}}, reply);
+                                   [this, id = assignment->job, epoch = assignment->epoch, rank](
+                                       const absl::Status& status, const v1::RunReply& reply) {
+                                     OnRun(id, {epoch, rank, status, 0, {}, {}}, reply);
                                    });
   });
 }
@@ -111,8 +113,9 @@ void Core::Do(ActiveJob* job, const SaveRank& command) {
   work_.push_back([this, assignment = job->assignment, rank = command.rank, call = NewCall(job, command.rank),
                    request = std::move(request)] {
     assignment->clients[rank]->Save(call, request,
-                                    [this, assignment, rank](const absl::Status& status, const v1::SaveReply& reply) {
-                                      OnSave(assignment->job, {assignment->epoch, rank, status}, reply);
+                                    [this, id = assignment->job, epoch = assignment->epoch, rank](
+                                        const absl::Status& status, const v1::SaveReply& reply) {
+                                      OnSave(id, {epoch, rank, status}, reply);
                                     });
   });
 }
@@ -132,12 +135,13 @@ void Core::Do(ActiveJob* job, const UnloadRank& command) {
   request.set_incarnation(job->assignment->workers[command.rank].incarnation);
   work_.push_back([this, assignment = job->assignment, rank = command.rank, call = NewCall(job, command.rank),
                    request = std::move(request)] {
-    const auto done = [this, assignment, rank](const absl::Status& status, const v1::UnloadReply&) {
+    const auto done = [this, id = assignment->job, epoch = assignment->epoch, rank](const absl::Status& status,
+                                                                                    const v1::UnloadReply&) {
       // The next Load, with a larger epoch, replaces what may be left.
-      if (!status.ok()) LOG(WARNING) << "unload of " << assignment->job << ", rank " << rank << ": " << status;
+      if (!status.ok()) LOG(WARNING) << "unload of " << id << ", rank " << rank << ": " << status;
       CoreLock lock(this);
       --calls_under_way_;
-      if (ActiveJob* unloaded = Find(assignment->job)) Feed(unloaded, Unloaded{assignment->epoch, rank});
+      if (ActiveJob* unloaded = Find(id)) Feed(unloaded, Unloaded{epoch, rank});
     };
     assignment->clients[rank]->Unload(call, request, done);
   });

@@ -35,7 +35,8 @@ class WorkerCall {
 
 class WorkerClient {
  public:
-  // Called once, with the reply where the status is OK.
+  // Called once, with the reply where the status is OK; freed on one of gRPC's threads. It must not own the client: the
+  // last channel of a process takes gRPC's callback threads down with it, and none of them can wait for itself.
   template <typename Reply>
   using Done = std::function<void(const absl::Status&, const Reply&)>;
 

@@ -42,8 +42,11 @@ struct Outgoing {
 
 }  // namespace
 
-// Lives until gRPC has called OnDone. A hold keeps OnDone away while anyone may start a write: it is taken in Open and
-// given back when the stream has broken and no write is under way.
+// The sender waits for OnDone (Join), then frees this on its own thread, never on one of gRPC's: the last channel or
+// server of a process takes gRPC's callback threads down with it, and one that is taken down by itself is not waited
+// for and goes on with a freed completion queue (gRPC 1.51 aborts with "prior > 0", or worse). A hold keeps OnDone away
+// while anyone may start a write: it is taken in Open and given back when the stream has broken and no write is under
+// way.
 class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Stream(const RankIdentity& identity, int to_rank, const BoundaryKey& opening, size_t max_queued, Clock* clock,
@@ -61,11 +64,10 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     *header_.mutable_key() = ToProto(opening);
   }
 
-  void Open(std::shared_ptr<Stream> self) {
+  void Open() {
     stub_.PrepareBidiStreamingCall(&context_, kMethod, {}, this);
     {
       absl::MutexLock lock(&mu_);
-      self_ = std::move(self);
       done_ = false;
       writing_ = true;
     }
@@ -100,8 +102,9 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     PENSTOCK_RETURN_IF_ERROR(end_);
     if (came) return absl::OkStatus();
     const BoundaryKey& first = current_.has_value() ? current_->key : queue_.front().key;
-    return absl::DeadlineExceededError(absl::StrCat(ToText(first), " could not be sent in time: ", to_,
-                                                    current_.has_value() ? " does not read" : " gave no credit for it"));
+    return absl::DeadlineExceededError(
+        absl::StrCat(ToText(first), " could not be sent in time: ", to_,
+                     current_.has_value() ? " does not read" : " gave no credit for it"));
   }
 
   void Cancel(const absl::Status& why) {
@@ -158,21 +161,19 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
 
   void OnDone(const grpc::Status& status) override {
     absl::Status why = FromGrpc(status);
-    why = IsRefusal(why.code())
-              ? Annotate(why, absl::StrCat(to_, " refused a frame"))
-              : absl::UnavailableError(absl::StrCat(to_, " is gone: ", why.ok() ? "it has ended the stream" : why.message()));
-    std::deque<Outgoing> unsent;
+    why = IsRefusal(why.code()) ? Annotate(why, absl::StrCat(to_, " refused a frame"))
+                                : absl::UnavailableError(absl::StrCat(
+                                      to_, " is gone: ", why.ok() ? "it has ended the stream" : why.message()));
     {
+      std::deque<Outgoing> unsent;  // freed without the lock
       absl::MutexLock lock(&mu_);
       if (end_.ok()) end_ = why;
       why = end_;
       unsent.swap(queue_);
     }
     on_end_(why);
-    std::shared_ptr<Stream> self;  // freed after the lock
     absl::MutexLock lock(&mu_);
-    self = std::move(self_);
-    done_ = true;
+    done_ = true;  // the last that is done here: whoever waits in Join frees this
   }
 
  private:
@@ -184,8 +185,8 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     PENSTOCK_RETURN_IF_ERROR(DecodeMessage(incoming_, &credit));
     incoming_.Clear();
     if (credit.job() != header_.job() || credit.plan_epoch() != header_.plan_epoch()) {
-      return absl::FailedPreconditionError(absl::StrCat("credit from ", to_, " for job ", credit.job(),
-                                                        ", plan epoch ", credit.plan_epoch()));
+      return absl::FailedPreconditionError(
+          absl::StrCat("credit from ", to_, " for job ", credit.job(), ", plan epoch ", credit.plan_epoch()));
     }
     if (credit.receiver_incarnation() != to_incarnation_) {
       return absl::AbortedError(absl::StrCat("credit from incarnation ", credit.receiver_incarnation(), " of ", to_));
@@ -283,7 +284,6 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   v1::Frame header_;           // the writer's; ids are set once
 
   mutable absl::Mutex mu_;
-  std::shared_ptr<Stream> self_ ABSL_GUARDED_BY(mu_);  // from Open to OnDone
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, absl::flat_hash_set<BoundaryKey>> granted_ ABSL_GUARDED_BY(mu_);  // by pass
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
@@ -299,14 +299,14 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
 
 PeerSender::PeerSender(const RankIdentity& identity, int to_rank, const BoundaryKey& opening, size_t max_queued,
                        Clock* clock, OnEnd on_end)
-    : stream_(std::make_shared<Stream>(identity, to_rank, opening, max_queued, clock, std::move(on_end))) {}
+    : stream_(std::make_unique<Stream>(identity, to_rank, opening, max_queued, clock, std::move(on_end))) {}
 
 PeerSender::~PeerSender() {
   stream_->Cancel(absl::CancelledError("the rank is being unloaded"));
   stream_->Join();
 }
 
-void PeerSender::Open() { stream_->Open(stream_); }
+void PeerSender::Open() { stream_->Open(); }
 
 absl::Status PeerSender::Send(const BoundaryKey& key, TensorView tensor) {
   return stream_->Send(key, std::move(tensor));

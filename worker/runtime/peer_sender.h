@@ -22,14 +22,14 @@ class PeerSender {
     uint64_t frames_sent = 0;
     uint64_t bytes_sent = 0;
   };
-  // Told once why the stream has ended; on one of gRPC's threads.
+  // Told once why the stream has ended; on one of gRPC's threads, so it must not destroy the sender.
   using OnEnd = std::function<void(const absl::Status& why)>;
 
   // Args:    opening: any key that the stream may carry; tells the receiver whose stream this is.
   //          max_queued: tensors that may wait here; more is a fault of the plan.
   PeerSender(const RankIdentity& identity, int to_rank, const BoundaryKey& opening, size_t max_queued, Clock* clock,
              OnEnd on_end);
-  // Cancels the stream; returns when gRPC has let go of it.
+  // Cancels the stream; returns when gRPC has let go of it and its connection is closed. Not for gRPC's threads.
   ~PeerSender();
 
   // Opens the stream. Does not block: whether it could be opened shows in on_end.
@@ -50,7 +50,7 @@ class PeerSender {
 
  private:
   class Stream;
-  std::shared_ptr<Stream> stream_;
+  const std::unique_ptr<Stream> stream_;
 };
 
 }  // namespace penstock
