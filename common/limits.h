@@ -15,6 +15,13 @@ inline constexpr size_t kPieceBytes = size_t{1} << 20;
 // Small tensors never wait for credit: a budget of so many bytes costs nothing.
 inline constexpr size_t kMinCreditBytes = size_t{4} << 20;
 
+// Pieces that a stream's shared ring holds: one is written and one read at a time, the others are on their way or wait
+// for a thread. More would leave the processor's cache before they are read.
+inline constexpr int kRingSlots = 8;
+
+// Smaller payloads travel in the frame: copying them through the socket costs less than giving slots back.
+inline constexpr size_t kMinRingBytes = size_t{64} << 10;
+
 // A frame's header: ids, a name and a shape; 200 bytes in practice.
 inline constexpr size_t kMaxFrameHeaderBytes = size_t{16} << 10;
 
