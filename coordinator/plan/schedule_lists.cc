@@ -77,7 +77,10 @@ ActionTable InterleavedLists(int ranks, int chunks, int micro_batches, int group
       const int chunk = kind == ActionKind::kForward ? turn : chunks - 1 - turn;
       list.push_back({chunk * ranks + rank, kind, k / round * group + k % group});
     };
-    const int warm_up = std::min(count, 2 * (ranks - 1 - rank) + (chunks - 1) * group);
+    // Groups smaller than the ranks come round before the first rank is ready for them: it must not run ahead of the
+    // last by more than it gets back.
+    const int ahead = std::min(2 * (ranks - 1 - rank), 2 * group);
+    const int warm_up = std::min(count, ahead + (chunks - 1) * group);
     for (int k = 0; k < warm_up; ++k) add(ActionKind::kForward, k);
     for (int k = warm_up; k < count; ++k) {
       add(ActionKind::kForward, k);
