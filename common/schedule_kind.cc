@@ -20,7 +20,13 @@ ScheduleKind SplitKind(absl::string_view name) {
   return kind;
 }
 
-ScheduleKind VeeKind(absl::string_view name, int least_micro_batches_rank) {
+ScheduleKind SearchedKind(absl::string_view name) {
+  ScheduleKind kind = SplitKind(name);
+  kind.needs_costs = true;
+  return kind;
+}
+
+ScheduleKind VeeKind(absl::string_view name, int least_micro_batches_rank = 0) {
   ScheduleKind kind = SplitKind(name);
   kind.placement = PlacementKind::kVee;
   kind.min_chunks = 2;
@@ -34,13 +40,20 @@ std::vector<ScheduleKind> MakeKinds() {
   gpipe.has_reverse = true;
   ScheduleKind interleaved = Kind("interleaved", std::nullopt);
   interleaved.has_groups = true;
+  ScheduleKind ready = Kind("ready", std::nullopt);
+  ready.needs_costs = true;
   return {gpipe,
           Kind("1f1b"),
           interleaved,
           SplitKind("zb-h1"),
           SplitKind("zb-h2"),
-          VeeKind("zb-v", /*least_micro_batches_rank=*/0),
-          VeeKind("dualpipe-v", /*least_micro_batches_rank=*/2)};
+          SearchedKind("zb-1p"),
+          SearchedKind("zb-2p"),
+          VeeKind("zb-v"),
+          VeeKind("v-half"),
+          VeeKind("v-min"),
+          VeeKind("dualpipe-v", /*least_micro_batches_rank=*/2),
+          ready};
 }
 
 std::optional<UnmetNeed> FindUnmetChunks(const ScheduleKind& kind, const PipelineShape& shape) {

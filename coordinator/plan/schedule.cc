@@ -1,5 +1,6 @@
 #include "coordinator/plan/schedule.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +8,8 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/schedule_lists.h"
+#include "coordinator/plan/schedule_ready.h"
+#include "coordinator/plan/schedule_search.h"
 
 namespace penstock {
 namespace {
@@ -46,7 +49,37 @@ absl::StatusOr<std::vector<int>> RankNumbers(const Placement& own, const Placeme
   return number;
 }
 
-absl::StatusOr<ActionTable> MakeLists(const ScheduleRequest& request) {
+// What each rank may keep: so many of its own micro-batches as there are ranks, times `factor`, or the given limit if
+// that is less.
+// Errors: InvalidArgument: a given limit does not hold one micro-batch.
+absl::StatusOr<std::vector<int64_t>> SearchLimits(const ScheduleRequest& request, int factor) {
+  const std::vector<int64_t>& given = request.activation_limit_bytes;
+  if (!given.empty() && static_cast<int>(given.size()) != request.ranks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(given.size(), " limits of activation memory for ", request.ranks, " ranks"));
+  }
+  std::vector<int64_t> limits;
+  for (int r = 0; r < request.ranks; ++r) {
+    const StageCost& cost = request.costs->Of(r, 0);
+    const int64_t one = SearchedActivationBytes(cost);
+    limits.push_back(one * request.ranks * factor);
+    if (given.empty() || cost.activation_bytes == 0) continue;
+    if (given[r] < one) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("rank ", r, " may keep ", given[r], " bytes of activations, but one micro-batch takes ", one,
+                       ": use smaller micro-batches (more pipeline.micro_batches), or give its worker more memory"));
+    }
+    limits.back() = std::min(limits.back(), given[r]);
+  }
+  return limits;
+}
+
+absl::StatusOr<ActionTable> SearchedLists(const ScheduleRequest& request, int factor) {
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<int64_t> limits, SearchLimits(request, factor));
+  return SearchZeroBubble(request.ranks, request.micro_batches, *request.costs, limits);
+}
+
+absl::StatusOr<ActionTable> MakeLists(const ScheduleRequest& request, const Placement& placement) {
   const int p = request.ranks, m = request.micro_batches;
   const absl::string_view name = request.name;
   if (name == "gpipe") return GPipeLists(p, request.chunks, m, request.reverse);
@@ -56,8 +89,13 @@ absl::StatusOr<ActionTable> MakeLists(const ScheduleRequest& request) {
   }
   if (name == "zb-h1") return ZeroBubbleH1Lists(p, m);
   if (name == "zb-h2") return ZeroBubbleH2Lists(p, m);
+  if (name == "zb-1p") return SearchedLists(request, 1);
+  if (name == "zb-2p") return SearchedLists(request, 2);
   if (name == "zb-v") return ZeroBubbleVLists(p, m);
+  if (name == "v-half") return VHalfLists(p, m);
+  if (name == "v-min") return VMinLists(p, m);
   if (name == "dualpipe-v") return DualPipeVLists(p, m);
+  if (name == "ready") return ReadyLists(placement, m, *request.costs);
   return absl::InternalError(absl::StrCat("schedule ", name, " has no lists"));
 }
 
@@ -75,13 +113,19 @@ absl::StatusOr<Schedule> MakeSchedule(const ScheduleRequest& request) {
   if (const auto unmet = FindUnmetNeed(*kind, shape)) {
     return absl::InvalidArgumentError(absl::StrCat(unmet->key, " ", unmet->text));
   }
+  if (kind->needs_costs) {
+    if (request.costs == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("schedule ", request.name, " is made from the stages' times"));
+    }
+    PENSTOCK_RETURN_IF_ERROR(CheckCosts(*request.costs, shape.stages, request.micro_batches));
+  }
   Schedule schedule;
   schedule.placement = MakePlacement(kind->placement, request.ranks, request.chunks);
   std::vector<int> number;
   if (request.placement.has_value()) {
     PENSTOCK_ASSIGN_OR_RETURN(number, RankNumbers(schedule.placement, *request.placement, request));
   }
-  PENSTOCK_ASSIGN_OR_RETURN(schedule.table, MakeLists(request));
+  PENSTOCK_ASSIGN_OR_RETURN(schedule.table, MakeLists(request, schedule.placement));
   if (!request.placement.has_value()) return schedule;
   Schedule renumbered{*request.placement, ActionTable(schedule.table.size())};
   for (size_t rank = 0; rank < number.size(); ++rank) {

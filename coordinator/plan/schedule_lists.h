@@ -28,6 +28,9 @@ ActionTable ZeroBubbleH2Lists(int ranks, int micro_batches);
 // V placement, two chunks.
 ActionTable ZeroBubbleVLists(int ranks, int micro_batches);
 ActionTable DualPipeVLists(int ranks, int micro_batches);
+// Keep about p/2 + 1 and p/3 + 1 micro-batches where 1F1B keeps p. Their lists are made for TF = TI = TW.
+ActionTable VHalfLists(int ranks, int micro_batches);
+ActionTable VMinLists(int ranks, int micro_batches);
 
 }  // namespace penstock
 
