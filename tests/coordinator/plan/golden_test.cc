@@ -14,6 +14,7 @@
 #include "common/action.h"
 #include "coordinator/plan/comms.h"
 #include "coordinator/plan/partition.h"
+#include "coordinator/plan/recompute.h"
 #include "coordinator/plan/schedule.h"
 #include "coordinator/plan/simulate.h"
 #include "coordinator/plan/table.h"
@@ -45,7 +46,8 @@ struct Case {
 };
 
 bool IsCommand(const std::string& line) {
-  for (const char* word : {"schedule ", "forward ", "simulate ", "partition ", "validate ", "communicate "}) {
+  for (const char* word :
+       {"schedule ", "forward ", "simulate ", "partition ", "validate ", "communicate ", "recompute "}) {
     if (line.rfind(word, 0) == 0) return true;
   }
   return false;
@@ -176,6 +178,11 @@ std::string RunCase(const Case& c) {
     const auto schedule = ScheduleOf(c);
     return schedule.ok() ? RowsText(schedule->table, c) : absl::StrCat(schedule.status().message(), "\n");
   }
+  if (verb == "recompute") {
+    const bool all = c.words[1] == "boundary";
+    const auto policy = all ? v1::Pipeline::RECOMPUTE_BOUNDARY : v1::Pipeline::RECOMPUTE_EXCEPT_LAST;
+    return RowsText(AddRecompute(ParseTable(c.input), policy), c);
+  }
   const int m = c.Int("micro_batches");
   const Placement placement = PlacementOf(c);
   if (verb == "forward") {
@@ -202,6 +209,7 @@ void CheckFile(const std::string& name, size_t at_least) {
 
 TEST(GoldenTest, SchedulesAreAsWritten) { CheckFile("schedules.txt", 25); }
 TEST(GoldenTest, SchedulesAreTheOnesThatTorchHas) { CheckFile("torch_schedules.txt", 37); }
+TEST(GoldenTest, RecomputationStandsWhereItIsWanted) { CheckFile("recompute.txt", 8); }
 TEST(GoldenTest, ValidatorNamesRuleRankAndPlace) { CheckFile("validate.txt", 35); }
 TEST(GoldenTest, SimulationsAreAsPublished) { CheckFile("simulate.txt", 8); }
 TEST(GoldenTest, PartitionsAreAsWritten) { CheckFile("partition.txt", 8); }
