@@ -66,9 +66,17 @@ int64_t AttentionBytes(const Sizes& sizes, bool rotary, bool joint_projection) {
   return kFloatBytes * floats;
 }
 
-void SetFlops(const RuleContext& context, double forward) {
-  context.info->cost.forward_flops = forward;
-  context.info->cost.backward_flops = 2 * forward;
+// Args: matrices: FLOPs of all projections, forward; their gradients are those that can wait.
+void SetFlops(const RuleContext& context, double matrices, double scores) {
+  context.info->cost.forward_flops = matrices + scores;
+  context.info->cost.backward_flops = 2 * (matrices + scores);
+  context.info->cost.weight_flops = matrices;
+}
+
+// Bytes of what the gradients of attention's projections wait with: the input, the gradients of queries, keys and
+// values, attention's output and the gradient of its projection.
+int64_t AttentionDeferredBytes(const Sizes& sizes) {
+  return kFloatBytes * sizes.positions * (4 * sizes.width + 2 * sizes.kv_width);
 }
 
 void AddLayerNorm(const RuleContext& context, absl::string_view name) {
@@ -103,9 +111,13 @@ bool AttentionRule(const RuleContext& context) {
   }
   AddMatrix(context, "proj", width, width, init, attention.bias());
   context.SetOutput(context.input().shape);
-  SetFlops(context, MatrixFlops(sizes, width, 2 * width + 2 * sizes.kv_width) + ScoreFlops(sizes));
+  SetFlops(context, MatrixFlops(sizes, width, 2 * width + 2 * sizes.kv_width), ScoreFlops(sizes));
+  context.info->ends.keeps_input = true;
   LayerCost& cost = context.info->cost;
   const int64_t row = context.input().Bytes();
+  cost.deferred_bytes = AttentionDeferredBytes(sizes);
+  // The gradients of attention's output and of queries, keys and values, beside those that came in.
+  cost.working_bytes = 5 * row;
   cost.activation_bytes = row + AttentionBytes(sizes, attention.rotary(), true) + (attention.dropout() > 0 ? row : 0);
   cost.memory_bytes = (attention.dropout() > 0 ? 3.0 : 0.0) * row;
   return true;
@@ -124,13 +136,18 @@ bool GptBlockRule(const RuleContext& context) {
   AddMatrix(context, "mlp.fc", hidden, width, NormalInit(kMatrixStd), true);
   AddMatrix(context, "mlp.proj", width, hidden, ResidualInit(context), true);
   context.SetOutput(context.input().shape);
-  SetFlops(context, MatrixFlops(sizes, width, 3 * width + width + 2 * hidden) + ScoreFlops(sizes));
+  SetFlops(context, MatrixFlops(sizes, width, 3 * width + width + 2 * hidden), ScoreFlops(sizes));
+  context.info->ends.keeps_input = true;
   LayerCost& cost = context.info->cost;
   const int64_t row = context.input().Bytes();
   // x, ln_1's output (qkv's input), x + attention (ln_2's input), ln_2's output (fc's input); fc's output (gelu's
   // input) and gelu's output (proj's input) are 4 wide each; mean and deviation of the two norms; two masks.
   cost.activation_bytes = 4 * row + 8 * row + 4 * kFloatBytes * sizes.positions + AttentionBytes(sizes, false, true) +
                           (block.dropout() > 0 ? 2 * row : 0);
+  // Attention's; fc's input and its output's gradient; proj's input and its output's gradient.
+  cost.deferred_bytes = AttentionDeferredBytes(sizes) + 2 * row + 8 * row;
+  // While attention runs backwards: its output's gradient, those of queries, keys and values, and its block's.
+  cost.working_bytes = 5 * row;
   // Two norms, two additions, gelu; two masks.
   cost.memory_bytes = (2 * 2.0 + 2 * 3.0 + 2 * 4.0 + (block.dropout() > 0 ? 2 * 3.0 : 0.0)) * row;
   return true;
@@ -154,13 +171,19 @@ bool LlamaBlockRule(const RuleContext& context) {
   AddMatrix(context, "mlp.up", hidden, width, NormalInit(kMatrixStd), false);
   AddMatrix(context, "mlp.down", width, hidden, ResidualInit(context), false);
   context.SetOutput(context.input().shape);
-  SetFlops(context, MatrixFlops(sizes, width, 2 * width + 2 * sizes.kv_width + 3 * hidden) + ScoreFlops(sizes));
+  SetFlops(context, MatrixFlops(sizes, width, 2 * width + 2 * sizes.kv_width + 3 * hidden), ScoreFlops(sizes));
+  context.info->ends.keeps_input = true;
   LayerCost& cost = context.info->cost;
   const int64_t row = context.input().Bytes(), hidden_row = kFloatBytes * sizes.positions * hidden;
   // x, ln_1's output; x + attention, ln_2's output; 1/rms of the two norms; gate's and up's outputs (their product, the
   // input of down, is computed again).
   cost.activation_bytes =
       4 * row + 2 * hidden_row + 2 * kFloatBytes * sizes.positions + AttentionBytes(sizes, true, false);
+  // Attention's; gate's and up's input and the gradients of their outputs; down's input and its output's gradient.
+  cost.deferred_bytes = AttentionDeferredBytes(sizes) + 2 * row + 3 * hidden_row;
+  // SwiGLU's backward pass holds five hidden rows; attention's comes later, when the factors of SwiGLU wait already.
+  const int64_t fullest = std::max(9 * row + 5 * hidden_row, 14 * row + 3 * hidden_row);
+  cost.working_bytes = fullest - std::max(8 * row + 2 * hidden_row, cost.deferred_bytes);
   // Two norms, two additions, the rotation of queries and keys; silu and the product.
   cost.memory_bytes = (2 * 2.0 + 2 * 3.0 + 2 * 2.0) * row + 5.0 * hidden_row;
   return true;

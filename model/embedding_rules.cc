@@ -4,7 +4,7 @@
 
 namespace penstock {
 
-// A row of the table for each token; what is kept for the backward pass are the tokens.
+// A row of the table for each token; what is kept for the backward pass are the tokens, then the gradient too.
 bool EmbeddingRule(const RuleContext& context) {
   const v1::Embedding& embedding = context.layer.embedding();
   const bool sizes = context.Positive("vocab", embedding.vocab()) & context.Positive("dim", embedding.dim()) &
@@ -18,6 +18,9 @@ bool EmbeddingRule(const RuleContext& context) {
   shape.push_back(embedding.dim());
   context.SetOutput(shape);
   context.info->cost.activation_bytes = context.input().Bytes();
+  context.info->ends.keeps_input = true;
+  context.info->cost.deferred_bytes = context.input().Bytes() + context.info->output.Bytes();
+  context.info->cost.working_bytes = context.info->output.Bytes();
   context.info->cost.memory_bytes = context.input().Bytes() + 2.0 * context.info->output.Bytes();
   return true;
 }
@@ -35,6 +38,7 @@ bool PositionEmbeddingRule(const RuleContext& context) {
   }
   context.AddParameter("weight", {embedding.context(), context.Width()}, NormalInit(embedding.init_std()), true);
   context.SetOutput(context.input().shape);
+  context.info->cost.working_bytes = 2 * context.input().Bytes();  // input and output
   context.info->cost.memory_bytes = 3.0 * context.input().Bytes();
   return true;
 }

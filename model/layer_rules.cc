@@ -1,6 +1,9 @@
 #include "model/layer_rules.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -16,6 +19,7 @@ bool ResidualRule(const RuleContext& context) {
   if (!context.FloatInput()) return false;
   TensorType input = context.input();
   LayerCost& cost = context.info->cost;
+  std::vector<LayerInfo> inner_layers;
   for (const v1::Layer& inner : residual.block()) {
     LayerInfo info;
     info.name = inner.name();
@@ -25,12 +29,24 @@ bool ResidualRule(const RuleContext& context) {
     for (BufferSpec& buffer : info.buffers) context.info->buffers.push_back(std::move(buffer));
     cost.forward_flops += info.cost.forward_flops;
     cost.backward_flops += info.cost.backward_flops;
+    cost.weight_flops += info.cost.weight_flops;
     cost.activation_bytes += info.cost.activation_bytes;
+    cost.deferred_bytes += info.cost.deferred_bytes;
+    cost.working_bytes = std::max(cost.working_bytes, info.cost.working_bytes);
     cost.memory_bytes += info.cost.memory_bytes;
     cost.fixed_forward_us += info.cost.fixed_forward_us;
     cost.fixed_backward_us += info.cost.fixed_backward_us;
+    cost.fixed_weight_us += info.cost.fixed_weight_us;
     input = info.output;
+    inner_layers.push_back(std::move(info));
   }
+  FindShared(&inner_layers);
+  for (const LayerInfo& inner : inner_layers) cost.activation_bytes -= inner.cost.shared_bytes;
+  for (const LayerInfo& inner : inner_layers) {
+    context.info->ends.keeps_input = inner.ends.keeps_input;
+    if (!inner.ends.passes_input) break;
+  }
+  cost.working_bytes += input.Bytes();  // its own gradient, or its input, beside the block's
   if (input != context.input()) {
     return context.Fail(absl::StrCat("block turns ", ShapeText(context.input().shape), " into ", ShapeText(input.shape),
                                      ": a residual block must keep the shape of its input"));
@@ -136,6 +152,19 @@ void RuleContext::AddBuffer(absl::string_view name, std::vector<int64_t> shape, 
 void RuleContext::SetOutput(std::vector<int64_t> shape) const { info->output = {v1::DTYPE_FLOAT32, std::move(shape)}; }
 
 Init FanInInit(int64_t fan_in) { return {Init::Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
+
+void FindShared(std::vector<LayerInfo>* layers) {
+  // The latest layer that made a tensor of its own, if it keeps that tensor.
+  std::optional<int> keeper;
+  for (size_t i = 0; i < layers->size(); ++i) {
+    LayerInfo& layer = (*layers)[i];
+    if (layer.ends.keeps_input && keeper.has_value()) {
+      layer.cost.shared_bytes = layer.input.Bytes();
+      layer.cost.shared_from = *keeper;
+    }
+    if (!layer.ends.passes_input) keeper = layer.ends.keeps_output ? std::optional<int>(i) : std::nullopt;
+  }
+}
 
 bool ApplyRule(const RuleContext& context) {
   if (!ApplyKind(context)) return false;

@@ -56,6 +56,9 @@ inline Init NormalInit(double std) { return {Init::Kind::kNormal, std}; }
 // PyTorch's own for linear and conv: uniform in ±1/sqrt(fan_in).
 Init FanInInit(int64_t fan_in);
 
+// Sets shared_bytes and shared_from along a chain of layers: each one's output is the next one's input.
+void FindShared(std::vector<LayerInfo>* layers);
+
 // Applies the rule of the layer's kind. `info->name` and `info->input` are set.
 bool ApplyRule(const RuleContext& context);
 

@@ -7,6 +7,20 @@
 namespace penstock {
 namespace {
 
+// A kernel's gradient costs as much as the output, and so does the input's. It is computed from the input and the
+// output's gradient, which wait for it.
+// REQUIRES: shapes and forward_flops are set.
+void SetKernelCost(const RuleContext& context) {
+  LayerCost& cost = context.info->cost;
+  const int64_t input = context.input().Bytes(), output = context.info->output.Bytes();
+  cost.backward_flops = 2 * cost.forward_flops;
+  cost.weight_flops = cost.forward_flops;
+  cost.activation_bytes = input;
+  context.info->ends.keeps_input = true;
+  cost.deferred_bytes = input + output;
+  cost.working_bytes = std::max(input, output);  // the output on its way, or the input's gradient
+}
+
 // x @ weight^T (+ bias) over the last dimension: 2 FLOPs a weight and position forward, twice that backward.
 void Project(const RuleContext& context, int64_t out, bool bias, Init init, Init bias_init) {
   const int64_t in = context.Width();
@@ -15,10 +29,8 @@ void Project(const RuleContext& context, int64_t out, bool bias, Init init, Init
   std::vector<int64_t> shape = context.input().shape;
   shape.back() = out;
   context.SetOutput(shape);
-  LayerCost& cost = context.info->cost;
-  cost.forward_flops = 2.0 * context.Positions() * in * out;
-  cost.backward_flops = 2 * cost.forward_flops;
-  cost.activation_bytes = context.input().Bytes();
+  context.info->cost.forward_flops = 2.0 * context.Positions() * in * out;
+  SetKernelCost(context);
 }
 
 // Places where a window fits along one side.
@@ -56,6 +68,7 @@ bool PoolRule(const RuleContext& context, const v1::Pool& pool) {
   context.SetOutput(Slide(in, in[0], pool.kernel(), pool.stride(), pool.padding()));
   LayerCost& cost = context.info->cost;
   cost.activation_bytes = context.input().Bytes();
+  cost.working_bytes = context.input().Bytes() + context.info->output.Bytes();
   const double reads = static_cast<double>(context.info->output.Bytes()) * pool.kernel() * pool.kernel();
   cost.memory_bytes = reads + context.info->output.Bytes();
   return true;
@@ -88,16 +101,15 @@ bool Conv2dRule(const RuleContext& context) {
   context.AddParameter("weight", weight.shape, FanInInit(fan_in), true);
   if (conv.bias()) context.AddParameter("bias", {conv.out()}, FanInInit(fan_in), false);
   context.SetOutput(Slide(in, conv.out(), conv.kernel(), conv.stride(), conv.padding()));
-  LayerCost& cost = context.info->cost;
-  cost.forward_flops = 2.0 * context.info->output.Elements() * fan_in;
-  cost.backward_flops = 2 * cost.forward_flops;
-  cost.activation_bytes = context.input().Bytes();
+  context.info->cost.forward_flops = 2.0 * context.info->output.Elements() * fan_in;
+  SetKernelCost(context);
   return true;
 }
 
 // The backward pass needs the place of each maximum, an int64 an output.
 bool MaxPoolRule(const RuleContext& context) {
   if (!PoolRule(context, context.layer.max_pool())) return false;
+  context.info->ends.keeps_input = true;
   context.info->cost.activation_bytes += context.info->output.Elements() * DTypeBytes(v1::DTYPE_INT64);
   return true;
 }

@@ -128,6 +128,8 @@ void AddLossCost(const v1::Model& model, LayerInfo* last) {
   const bool cross_entropy = model.loss() == v1::LOSS_CROSS_ENTROPY;
   const int64_t classes = last->output.Elements() / last->output.shape.back();  // one a position
   last->cost.activation_bytes += cross_entropy ? bytes + classes * DTypeBytes(v1::DTYPE_INT64) : 2 * bytes;
+  // The gradient of the output; cross entropy computes it from that of the log-probabilities.
+  last->cost.working_bytes = std::max(last->cost.working_bytes, (cross_entropy ? 2 : 1) * bytes);
   last->cost.memory_bytes += (cross_entropy ? 3.0 : 2.0) * bytes;
 }
 
@@ -235,6 +237,7 @@ ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std
     input = next.output;
     info.layers.push_back(std::move(next));
   }
+  FindShared(&info.layers);
   if (!reported.contains(info.layers.back().name)) CheckLoss(model, model_input, &info, diagnostics);
   CheckParameterNames(model, info, diagnostics);
   if (info.ParameterElements() > kMaxElements) {

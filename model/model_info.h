@@ -44,6 +44,13 @@ struct ParameterSpec {
   int64_t Elements() const;
 };
 
+// What a layer does with the tensors at its two ends; from it follows what neighbours share.
+struct LayerEnds {
+  bool keeps_input = false;   // activation_bytes counts its input
+  bool keeps_output = false;  // activation_bytes counts its output
+  bool passes_input = false;  // its output is its input's memory
+};
+
 // State that no gradient flows into: a BatchNorm's moving averages.
 struct BufferSpec {
   std::string name;
@@ -57,11 +64,17 @@ struct LayerCost {
   double forward_flops = 0;
   double backward_flops = 0;  // input and weight gradients together
   double weight_flops = 0;    // the part of backward_flops that the weight gradients take
-  // Kept from the forward pass to the backward pass: the tensors on worker/torch's tape. Counted per layer: where an
-  // activation keeps the output that the next layer keeps as its input, both count it.
+  // Kept from the forward pass to the backward pass: the tensors on worker/torch's tape. A tensor that an earlier layer
+  // keeps as its output and this one as its input is in both layers' counts, and here once more by itself: a stage that
+  // holds layer `shared_from` too keeps it once.
   int64_t activation_bytes = 0;
+  int64_t shared_bytes = 0;
+  int shared_from = 0;  // meaningless while shared_bytes is 0
   // Kept from the input gradient to the weight gradient: the factors of weight gradients that can wait.
   int64_t deferred_bytes = 0;
+  // The most that F or I hold beyond what is kept: beyond activation_bytes, and for I beyond deferred_bytes too.
+  // Inputs, outputs and gradients on their way, and temporaries.
+  int64_t working_bytes = 0;
   double memory_bytes = 0;       // read and written in a forward pass, for kinds that are bound by memory
   double fixed_forward_us = 0;   // delay layers: per micro-batch, whatever its size
   double fixed_backward_us = 0;  // input and weight gradients together
@@ -75,6 +88,7 @@ struct LayerInfo {
   std::vector<ParameterSpec> parameters;  // in model order: the order in which the layer uses them
   std::vector<BufferSpec> buffers;
   LayerCost cost;
+  LayerEnds ends;
 
   int64_t ParameterElements() const;
 };

@@ -27,6 +27,8 @@ bool BatchNormRule(const RuleContext& context) {
   context.AddBuffer("running_var", {shape[0]}, 1);
   context.SetOutput(shape);
   context.info->cost.activation_bytes = context.input().Bytes();
+  context.info->cost.working_bytes = 2 * context.input().Bytes();  // gradients in and out
+  context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 3.0 * context.input().Bytes();  // two reads, one write
   return true;
 }
@@ -39,6 +41,8 @@ bool LayerNormRule(const RuleContext& context) {
   if (norm.bias()) context.AddParameter("bias", {context.Width()}, kInitZeros, false);
   context.SetOutput(context.input().shape);
   context.info->cost.activation_bytes = context.input().Bytes() + 2 * kFloatBytes * context.Positions();
+  context.info->cost.working_bytes = 2 * context.input().Bytes();  // gradients in and out
+  context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 2.0 * context.input().Bytes();
   return true;
 }
@@ -49,6 +53,8 @@ bool RmsNormRule(const RuleContext& context) {
   context.AddParameter("weight", {context.Width()}, kInitOnes, false);
   context.SetOutput(context.input().shape);
   context.info->cost.activation_bytes = context.input().Bytes() + kFloatBytes * context.Positions();
+  context.info->cost.working_bytes = 4 * context.input().Bytes();  // gradients in and out, two temporaries
+  context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 2.0 * context.input().Bytes();
   return true;
 }

@@ -21,9 +21,7 @@ class CountingAllocator final : public c10::Allocator {
       Refuse(bytes, now - bytes, limit);
     }
     *static_cast<size_t*>(block) = bytes;
-    uint64_t peak = peak_.load(std::memory_order_relaxed);
-    while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-    }
+    RaisePeak(now);
     void* data = static_cast<char*>(block) + kHeader;
     return {data, data, &Free, c10::DeviceType::CPU};
   }
@@ -31,6 +29,9 @@ class CountingAllocator final : public c10::Allocator {
   c10::DeleterFnPtr raw_deleter() const override { return &Free; }
 
   void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+
+  void Adopt(uint64_t bytes) { RaisePeak(allocated_.fetch_add(bytes, std::memory_order_relaxed) + bytes); }
+  void Release(uint64_t bytes) { allocated_.fetch_sub(bytes, std::memory_order_relaxed); }
 
   void set_limit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }
   uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
@@ -54,6 +55,12 @@ class CountingAllocator final : public c10::Allocator {
     std::free(block);
   }
 
+  void RaisePeak(uint64_t now) {
+    uint64_t peak = peak_.load(std::memory_order_relaxed);
+    while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+    }
+  }
+
   [[noreturn]] void Refuse(size_t bytes, uint64_t in_use, uint64_t limit) const {
     if (limit > 0 && in_use + bytes > limit) {
       TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory on cpu: a tensor of ", bytes,
@@ -75,6 +82,8 @@ class CpuMemory final : public DeviceMemory {
   uint64_t PeakBytes() const override { return CountingAllocator::Get()->peak(); }
   uint64_t LimitBytes() const override { return CountingAllocator::Get()->limit(); }
   void ResetPeak() override { CountingAllocator::Get()->reset_peak(); }
+  void Adopt(uint64_t bytes) override { CountingAllocator::Get()->Adopt(bytes); }
+  void Release(uint64_t bytes) override { CountingAllocator::Get()->Release(bytes); }
 };
 
 }  // namespace

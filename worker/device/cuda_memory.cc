@@ -16,6 +16,9 @@ class CudaMemory final : public DeviceMemory {
   uint64_t AllocatedBytes() const override { return Allocated().current; }
   uint64_t PeakBytes() const override { return Allocated().peak; }
   uint64_t LimitBytes() const override { return limit_bytes_; }
+  // What the device uses lies in its own memory, which its allocator counts.
+  void Adopt(uint64_t) override {}
+  void Release(uint64_t) override {}
   void ResetPeak() override { c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(index_); }
 
  private:

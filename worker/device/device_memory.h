@@ -17,6 +17,9 @@ class DeviceMemory {
   virtual uint64_t LimitBytes() const = 0;      // 0: none
   // The peak starts again from what is allocated now.
   virtual void ResetPeak() = 0;
+  // Counts memory that a tensor uses and that comes from elsewhere, until Release.
+  virtual void Adopt(uint64_t bytes) = 0;
+  virtual void Release(uint64_t bytes) = 0;
 };
 
 // Makes every CPU tensor of this process come from an allocator that counts, aligns to limits::kTensorAlignment and

@@ -14,30 +14,84 @@ v1::Direction DirectionOf(ActionKind kind) {
                                                                               : v1::DIRECTION_BACKWARD;
 }
 
-absl::Status RunAction(const Action& action, uint64_t pass, StageRunner* runner, TensorPort* port) {
-  switch (action.kind) {
-    case ActionKind::kForward:
-      return runner->Forward(action.stage, action.micro_batch);
-    case ActionKind::kBackward:
-      return runner->Backward(action.stage, action.micro_batch);
-    case ActionKind::kSendForward:
-    case ActionKind::kSendBackward: {
-      PENSTOCK_ASSIGN_OR_RETURN(TensorView tensor,
-                                runner->TakeOutput(action.stage, DirectionOf(action.kind), action.micro_batch));
-      return port->Send(KeyOf(action, pass), std::move(tensor));
+// Runs a list's actions one by one and times them.
+class Walk {
+ public:
+  Walk(uint64_t pass, StageRunner* runner, TensorPort* port, Clock* clock)
+      : pass_(pass), runner_(runner), port_(port), clock_(clock), now_(clock->Monotonic()) {}
+
+  absl::Status Run(const Action& action) {
+    switch (action.kind) {
+      case ActionKind::kForward:
+      case ActionKind::kInputGradient:
+      case ActionKind::kWeightGradient:
+      case ActionKind::kRecompute:
+        return Compute(action);
+      case ActionKind::kBackward: {
+        PENSTOCK_RETURN_IF_ERROR(Compute({action.stage, ActionKind::kInputGradient, action.micro_batch}));
+        return Compute({action.stage, ActionKind::kWeightGradient, action.micro_batch});
+      }
+      case ActionKind::kSendForward:
+      case ActionKind::kSendBackward: {
+        const absl::Status status = Send(action);
+        times_.send += Lap();
+        return status;
+      }
+      case ActionKind::kRecvForward:
+      case ActionKind::kRecvBackward: {
+        const absl::Status status = Receive(action);
+        times_.receive += Lap();
+        return status;
+      }
     }
-    case ActionKind::kRecvForward:
-    case ActionKind::kRecvBackward: {
-      PENSTOCK_ASSIGN_OR_RETURN(ReceivedTensor tensor, port->Receive(KeyOf(action, pass)));
-      return runner->GiveInput(action.stage, DirectionOf(action.kind), action.micro_batch, std::move(tensor));
-    }
-    case ActionKind::kInputGradient:
-    case ActionKind::kWeightGradient:
-    case ActionKind::kRecompute:
-      return absl::UnimplementedError("this worker runs the backward pass whole");
+    return absl::InternalError("an action of no kind");
   }
-  return absl::InternalError("an action of no kind");
-}
+
+  WalkTimes times() && { return std::move(times_); }
+
+ private:
+  // Time since the previous lap, or since the walk's start.
+  absl::Duration Lap() {
+    const absl::Duration before = std::exchange(now_, clock_->Monotonic());
+    times_.total += now_ - before;
+    return now_ - before;
+  }
+
+  absl::Status Compute(const Action& part) {
+    const absl::Status status = Call(part);
+    const absl::Duration took = Lap();
+    times_.busy += took;
+    ActionTimes& times = times_.actions[{part.stage, part.kind}];
+    ++times.count;
+    times.sum += took;
+    return status;
+  }
+
+  absl::Status Call(const Action& part) {
+    if (part.kind == ActionKind::kForward) return runner_->Forward(part.stage, part.micro_batch);
+    if (part.kind == ActionKind::kInputGradient) return runner_->InputGradient(part.stage, part.micro_batch);
+    if (part.kind == ActionKind::kWeightGradient) return runner_->WeightGradient(part.stage, part.micro_batch);
+    return runner_->Recompute(part.stage, part.micro_batch);
+  }
+
+  absl::Status Send(const Action& action) {
+    PENSTOCK_ASSIGN_OR_RETURN(TensorView tensor,
+                              runner_->TakeOutput(action.stage, DirectionOf(action.kind), action.micro_batch));
+    return port_->Send(KeyOf(action, pass_), std::move(tensor));
+  }
+
+  absl::Status Receive(const Action& action) {
+    PENSTOCK_ASSIGN_OR_RETURN(ReceivedTensor tensor, port_->Receive(KeyOf(action, pass_)));
+    return runner_->GiveInput(action.stage, DirectionOf(action.kind), action.micro_batch, std::move(tensor));
+  }
+
+  const uint64_t pass_;
+  StageRunner* const runner_;
+  TensorPort* const port_;
+  Clock* const clock_;
+  absl::Duration now_;
+  WalkTimes times_;
+};
 
 }  // namespace
 
@@ -66,19 +120,15 @@ std::string ToText(const Pass& pass) {
 
 absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, StageRunner* runner, TensorPort* port,
                                    const StopSignal& stop, Clock* clock) {
-  WalkTimes times;
-  const absl::Duration start = clock->Monotonic();
+  Walk walk(pass.number, runner, port, clock);
   for (const Action& action : list) {
     PENSTOCK_RETURN_IF_ERROR(stop.status());
-    const absl::Duration before = IsCompute(action.kind) ? clock->Monotonic() : absl::ZeroDuration();
-    const absl::Status status = RunAction(action, pass.number, runner, port);
+    const absl::Status status = walk.Run(action);
     if (!status.ok()) {
       return Annotate(status, absl::StrCat(ToText(pass), ", action ", ToText(action)));
     }
-    if (IsCompute(action.kind)) times.busy += clock->Monotonic() - before;
   }
-  times.total = clock->Monotonic() - start;
-  return times;
+  return std::move(walk).times();
 }
 
 }  // namespace penstock

@@ -2,7 +2,10 @@
 #ifndef PENSTOCK_WORKER_RUNTIME_EXECUTOR_H_
 #define PENSTOCK_WORKER_RUNTIME_EXECUTOR_H_
 
+#include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,9 +28,19 @@ class TensorPort {
   virtual absl::Status Send(const BoundaryKey& key, TensorView tensor) = 0;
 };
 
+// What the actions of one kind took in one stage.
+struct ActionTimes {
+  uint32_t count = 0;
+  absl::Duration sum;
+};
+
 struct WalkTimes {
-  absl::Duration busy;   // in compute actions
-  absl::Duration total;  // first action's start to last action's end
+  absl::Duration busy;     // in compute actions
+  absl::Duration total;    // first action's start to last action's end
+  absl::Duration receive;  // in receive actions: waiting, mostly
+  absl::Duration send;
+  // Compute actions by stage and kind. A whole backward pass counts as its two parts, so that kBackward is no key.
+  std::map<std::pair<int, ActionKind>, ActionTimes> actions;
 };
 
 // The tensor that a send or a receive is about. REQUIRES: not a compute action.

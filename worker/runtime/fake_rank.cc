@@ -34,6 +34,10 @@ class FakeRank final : public LoadedRank {
            std::shared_ptr<std::atomic<int>> live)
       : request_(request), model_(std::move(model)), before_(std::move(before)), live_(std::move(live)) {
     ++*live_;
+    for (const v1::Stage& stage : request_.plan().stages()) own_stages_ += stage.rank() == request_.rank();
+    for (const v1::Action& action : request_.plan().train(static_cast<int>(request_.rank())).actions()) {
+      if (action.kind() == v1::ACTION_RECOMPUTE) recomputed_.emplace(action.stage(), action.micro_batch());
+    }
   }
   ~FakeRank() override { --*live_; }
 
@@ -43,24 +47,43 @@ class FakeRank final : public LoadedRank {
     pass_ = pass;
     inputs_.clear();
     done_.clear();
+    weight_gradients_ = 0;
     return absl::OkStatus();
   }
 
   absl::Status Forward(int stage, int micro_batch) override {
-    if (stage > 0 && !inputs_.erase({stage, v1::DIRECTION_FORWARD, micro_batch})) return Fault("Forward without input");
+    if (stage > 0) PENSTOCK_RETURN_IF_ERROR(TakeInput(stage, v1::DIRECTION_FORWARD, micro_batch));
     return Compute({stage, ActionKind::kForward, micro_batch});
   }
 
-  absl::Status Backward(int stage, int micro_batch) override {
+  absl::Status InputGradient(int stage, int micro_batch) override {
+    if (!Did(stage, ActionKind::kForward, micro_batch)) return Fault("InputGradient before Forward");
+    if (recomputed_.contains({stage, micro_batch}) && !Did(stage, ActionKind::kRecompute, micro_batch)) {
+      return Fault("InputGradient before Recompute");
+    }
     const bool last = stage + 1 == request_.plan().stages_size();
-    if (!done_.contains({stage, v1::DIRECTION_FORWARD, micro_batch})) return Fault("Backward before Forward");
-    if (!last && !inputs_.erase({stage, v1::DIRECTION_BACKWARD, micro_batch})) return Fault("Backward without gradient");
-    return Compute({stage, ActionKind::kBackward, micro_batch});
+    if (!last) PENSTOCK_RETURN_IF_ERROR(TakeInput(stage, v1::DIRECTION_BACKWARD, micro_batch));
+    return Compute({stage, ActionKind::kInputGradient, micro_batch});
+  }
+
+  absl::Status WeightGradient(int stage, int micro_batch) override {
+    if (!Did(stage, ActionKind::kInputGradient, micro_batch)) return Fault("WeightGradient before InputGradient");
+    ++weight_gradients_;
+    return Compute({stage, ActionKind::kWeightGradient, micro_batch});
+  }
+
+  absl::Status Recompute(int stage, int micro_batch) override {
+    if (!Did(stage, ActionKind::kForward, micro_batch)) return Fault("Recompute before Forward");
+    if (Did(stage, ActionKind::kInputGradient, micro_batch)) return Fault("Recompute after InputGradient");
+    return Compute({stage, ActionKind::kRecompute, micro_batch});
   }
 
   absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override {
     const bool forward = direction == v1::DIRECTION_FORWARD;
-    if (!done_.contains({stage, direction, micro_batch})) return Fault("TakeOutput of what was not computed");
+    if (!Did(stage, forward ? ActionKind::kForward : ActionKind::kInputGradient, micro_batch)) {
+      return Fault("TakeOutput of what was not computed");
+    }
+    if (IsHere(forward ? stage + 1 : stage - 1)) return Fault("TakeOutput for a stage of the same rank");
     const uint32_t end = request_.plan().stages(forward ? stage : stage - 1).end_layer();
     const TensorType& type = model_.layers[end - 1].output;
     TensorView view;
@@ -86,6 +109,9 @@ class FakeRank final : public LoadedRank {
   absl::StatusOr<PassResult> EndPass() override {
     if (!in_pass_ || !inputs_.empty()) return Fault("EndPass with inputs left, or outside a pass");
     in_pass_ = false;
+    if (pass_.mode == v1::PASS_TRAIN && weight_gradients_ != own_stages_ * request_.plan().micro_batches()) {
+      return Fault("EndPass before every WeightGradient");
+    }
     PassResult result;
     const bool last = request_.plan().stages(request_.plan().stages_size() - 1).rank() == request_.rank();
     if (last && pass_.mode == v1::PASS_TRAIN) result.losses.assign(request_.plan().micro_batches(), 1.0);
@@ -121,19 +147,32 @@ class FakeRank final : public LoadedRank {
     return std::vector<v1::TensorHash>{hash};
   }
 
- private:
-  using Place = std::tuple<int, v1::Direction, int>;
+  MemoryUse TrainingMemory() const override { return {.state_bytes = 1000, .peak_bytes = 12345}; }
 
+ private:
   absl::Status Fault(absl::string_view what) const {
     return absl::InternalError(absl::StrCat("fake rank ", request_.rank(), ": ", what));
   }
 
+  bool IsHere(int stage) const { return request_.plan().stages(stage).rank() == request_.rank(); }
+  bool Did(int stage, ActionKind kind, int micro_batch) const { return done_.contains({stage, kind, micro_batch}); }
+
+  // What the stage waits for has been given, or was left by its neighbour on this rank.
+  absl::Status TakeInput(int stage, v1::Direction direction, int micro_batch) {
+    const bool forward = direction == v1::DIRECTION_FORWARD;
+    const int from = forward ? stage - 1 : stage + 1;
+    const bool there = IsHere(from)
+                           ? Did(from, forward ? ActionKind::kForward : ActionKind::kInputGradient, micro_batch)
+                           : inputs_.erase({stage, direction, micro_batch}) > 0;
+    if (there) return absl::OkStatus();
+    return Fault(forward ? "Forward without input" : "InputGradient without gradient");
+  }
+
   absl::Status Compute(const Action& action) {
     if (!in_pass_) return Fault("an action outside a pass");
+    if (!IsHere(action.stage)) return Fault("an action of another rank's stage");
     if (before_ != nullptr) PENSTOCK_RETURN_IF_ERROR(before_(pass_, action));
-    const v1::Direction made =
-        action.kind == ActionKind::kForward ? v1::DIRECTION_FORWARD : v1::DIRECTION_BACKWARD;
-    if (!done_.insert({action.stage, made, action.micro_batch}).second) return Fault("an action run twice");
+    if (!done_.insert({action.stage, action.kind, action.micro_batch}).second) return Fault("an action run twice");
     return absl::OkStatus();
   }
 
@@ -156,8 +195,11 @@ class FakeRank final : public LoadedRank {
   uint64_t step_ = 0;
   bool in_pass_ = false;
   Pass pass_;
-  std::set<Place> inputs_;  // given and not used yet
-  std::set<Place> done_;    // computed in this pass
+  std::set<std::tuple<int, v1::Direction, int>> inputs_;  // given and not used yet
+  std::set<std::tuple<int, ActionKind, int>> done_;       // computed in this pass
+  uint32_t weight_gradients_ = 0;                         // of this pass
+  uint32_t own_stages_ = 0;
+  std::set<std::pair<int, int>> recomputed_;  // stages and micro-batches that the training list recomputes
 };
 
 }  // namespace

@@ -26,7 +26,6 @@ class FakeDevice final : public Device {
 
   std::string Name() const override { return "cpu"; }
   uint64_t MemoryLimitBytes() const override { return 0; }
-  uint64_t PeakAllocatedBytes() const override { return 12345; }
   std::string SelfTestHash() const override { return "fake"; }
   std::string NumericFingerprint() const override { return "no arithmetic"; }
   absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const v1::LoadRequest& request) override;

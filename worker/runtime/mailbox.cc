@@ -108,19 +108,6 @@ absl::Status Mailbox::Deposit(const ReceivedFrame& frame) {
   return absl::OkStatus();
 }
 
-void Mailbox::PutLocal(const BoundaryKey& key, const TensorView& tensor) {
-  std::shared_ptr<char[]> data = pool_.Get(tensor.bytes);
-  std::memcpy(data.get(), tensor.data, tensor.bytes);
-  absl::MutexLock lock(&mu_);
-  if (!poison_.ok()) return;
-  counts_.held_bytes += tensor.bytes;
-  entries_[key] = Entry{.meta = tensor.meta,
-                        .data = std::move(data),
-                        .total_bytes = tensor.bytes,
-                        .copied_bytes = tensor.bytes,
-                        .local = true};
-}
-
 absl::StatusOr<Mailbox::TakenTensor> Mailbox::Take(const BoundaryKey& key, absl::Duration deadline) {
   absl::MutexLock lock(&mu_);
   const auto ready = [this, &key]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -144,7 +131,7 @@ absl::StatusOr<Mailbox::TakenTensor> Mailbox::Take(const BoundaryKey& key, absl:
   counts_.held_bytes -= entry.total_bytes;
   TakenTensor taken;
   taken.tensor = {.meta = std::move(entry.meta), .data = std::move(entry.data), .bytes = entry.total_bytes};
-  if (!entry.local) taken.grants = planner_.Taken(key);
+  taken.grants = planner_.Taken(key);
   return taken;
 }
 

@@ -51,11 +51,7 @@ class Mailbox {
   //         credit. DataLoss: the checksum. All name the key. After an error the tensor will not become complete.
   absl::Status Deposit(const ReceivedFrame& frame);
 
-  // Copies in a tensor that another stage on this rank made; needs no credit.
-  void PutLocal(const BoundaryKey& key, const TensorView& tensor);
-
-  // Waits for the tensor and hands it out. REQUIRES: keys that came over the wire are taken in the order of
-  // BeginRange's list.
+  // Waits for the tensor and hands it out. REQUIRES: keys are taken in the order of BeginRange's list.
   // Args:   deadline: on the clock's Monotonic().
   // Errors: DeadlineExceeded: names the key and how much of it has come. What Poison was given, whatever has come.
   absl::StatusOr<TakenTensor> Take(const BoundaryKey& key, absl::Duration deadline);
@@ -70,9 +66,8 @@ class Mailbox {
     TensorMeta meta;
     std::shared_ptr<char[]> data;
     size_t total_bytes = 0;
-    size_t copied_bytes = 0;             // checked and in place
+    size_t copied_bytes = 0;              // checked and in place
     std::map<uint64_t, uint64_t> pieces;  // [begin, end) that have been claimed by a copy, merged
-    bool local = false;
   };
   enum class Claim { kNew, kDuplicate, kOverlap };
 

@@ -50,8 +50,7 @@ void RankLinks::BeginRange(v1::PassMode mode, uint64_t first_pass, uint64_t pass
 
 absl::Status RankLinks::BeginPass() {
   for (auto& [key, link] : links_) {
-    PENSTOCK_RETURN_IF_ERROR(
-        link.sender->AwaitQueued(link.per_pass, clock_->Monotonic() + limits::kMailboxWait));
+    PENSTOCK_RETURN_IF_ERROR(link.sender->AwaitQueued(link.per_pass, clock_->Monotonic() + limits::kMailboxWait));
   }
   return absl::OkStatus();
 }
@@ -70,12 +69,7 @@ absl::StatusOr<ReceivedTensor> RankLinks::Receive(const BoundaryKey& key) {
 }
 
 absl::Status RankLinks::Send(const BoundaryKey& key, TensorView tensor) {
-  const int to = plan_->identity.rank_of_stage[key.stage];
-  if (to == plan_->identity.rank) {
-    receiver_->mailbox().PutLocal(key, tensor);
-    return absl::OkStatus();
-  }
-  return links_.at({to, key.direction}).sender->Send(key, std::move(tensor));
+  return links_.at({plan_->identity.rank_of_stage[key.stage], key.direction}).sender->Send(key, std::move(tensor));
 }
 
 void RankLinks::Count(v1::Counters* counters) const {

@@ -1,7 +1,9 @@
 #include "worker/runtime/rank_plan.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/channel.h"
 #include "common/limits.h"
@@ -11,14 +13,20 @@
 namespace penstock {
 namespace {
 
+// Whether a send or a receive has its other end on another rank: between stages of one rank nothing is sent.
+bool CrossesRanks(const RankPlan& plan, const Action& action) {
+  const BoundaryKey key = KeyOf(action, 0);
+  const std::optional<int> source = plan.identity.SourceStage(key);
+  return source.has_value() && plan.identity.rank_of_stage[*source] != plan.identity.rank_of_stage[key.stage];
+}
+
 // Checks that the list is this rank's and that what it sends and receives has another end.
 absl::Status CheckList(const RankPlan& plan, const ActionList& list, int micro_batches) {
   const int stages = static_cast<int>(plan.identity.rank_of_stage.size());
   for (const Action& action : list) {
-    if (action.stage < 0 || action.stage >= stages ||
-        plan.identity.rank_of_stage[action.stage] != plan.identity.rank || action.micro_batch < 0 ||
-        action.micro_batch >= micro_batches ||
-        (!IsCompute(action.kind) && !plan.identity.SourceStage(KeyOf(action, 0)).has_value())) {
+    if (action.stage < 0 || action.stage >= stages || plan.identity.rank_of_stage[action.stage] != plan.identity.rank ||
+        action.micro_batch < 0 || action.micro_batch >= micro_batches ||
+        (!IsCompute(action.kind) && !CrossesRanks(plan, action))) {
       return absl::InvalidArgumentError(
           absl::StrCat("action ", ToText(action), " cannot be in the list of rank ", plan.identity.rank));
     }
@@ -77,7 +85,6 @@ std::vector<ExpectedTensor> ExpectedTensors(const RankPlan& plan, const ActionLi
   for (const Action& action : list) {
     if (!IsRecv(action.kind)) continue;
     const BoundaryKey key = KeyOf(action, 0);
-    if (plan.identity.rank_of_stage[*plan.identity.SourceStage(key)] == plan.identity.rank) continue;
     expected.push_back({.key = key, .bytes = plan.bounds.MaxBytes(key.stage, key.direction)});
   }
   return expected;
@@ -88,26 +95,35 @@ std::map<LinkKey, std::vector<BoundaryKey>> SentTensors(const RankPlan& plan, co
   for (const Action& action : list) {
     if (!IsSend(action.kind)) continue;
     const BoundaryKey key = KeyOf(action, 0);
-    const int to = plan.identity.rank_of_stage[key.stage];
-    if (to != plan.identity.rank) sent[{to, key.direction}].push_back(key);
+    sent[{plan.identity.rank_of_stage[key.stage], key.direction}].push_back(key);
   }
   return sent;
 }
 
 size_t CreditBudget(const RankPlan& plan) {
-  size_t held = 0, peak = 0, largest = 0;
+  absl::flat_hash_map<BoundaryKey, size_t> held;
+  size_t total = 0, peak = 0, largest = 0;
+  const auto free = [&](const Action& action, v1::Direction direction) {
+    const auto found = held.find(
+        BoundaryKey{.stage = action.stage, .direction = direction, .micro_batch = action.micro_batch, .tensor = "x"});
+    if (found == held.end()) return;  // it came from a stage of this rank
+    total -= found->second;
+    held.erase(found);
+  };
   for (const Action& action : plan.train) {
     if (IsRecv(action.kind)) {
       const BoundaryKey key = KeyOf(action, 0);
       const size_t bytes = plan.bounds.MaxBytes(key.stage, key.direction);
-      held += bytes;
+      held[key] = bytes;
+      total += bytes;
       largest = std::max(largest, bytes);
     }
-    peak = std::max(peak, held);
-    if (action.kind == ActionKind::kBackward) {
-      // The backward pass frees the stage's input and the gradient that came for it.
-      held -= std::min(held, plan.bounds.MaxBytes(action.stage, v1::DIRECTION_FORWARD) +
-                                 plan.bounds.MaxBytes(action.stage, v1::DIRECTION_BACKWARD));
+    peak = std::max(peak, total);
+    // The input gradient needs both; the first layer's weight gradient may need the stage's input and the last one's
+    // the gradient that came.
+    if (action.kind == ActionKind::kBackward || action.kind == ActionKind::kWeightGradient) {
+      free(action, v1::DIRECTION_FORWARD);
+      free(action, v1::DIRECTION_BACKWARD);
     }
   }
   return std::max({peak, 4 * largest, limits::kMinCreditBytes});

@@ -22,12 +22,33 @@ absl::StatusOr<PassOutcome> RunPass(const RunContext& context, const Pass& pass)
   PENSTOCK_RETURN_IF_ERROR(context.links->BeginPass());
   PENSTOCK_RETURN_IF_ERROR(Annotate(context.rank->BeginPass(pass), ToText(pass)));
   PassOutcome outcome;
-  PENSTOCK_ASSIGN_OR_RETURN(outcome.times, WalkPass(context.plan->ListFor(pass.mode), pass, context.rank,
-                                                    context.links, *context.stop, context.clock));
+  PENSTOCK_ASSIGN_OR_RETURN(outcome.times, WalkPass(context.plan->ListFor(pass.mode), pass, context.rank, context.links,
+                                                    *context.stop, context.clock));
   absl::StatusOr<PassResult> result = context.rank->EndPass();
   if (!result.ok()) return Annotate(result.status(), ToText(pass));
   outcome.result = *std::move(result);
   return outcome;
+}
+
+void Fill(const ActionTimes& times, v1::ActionTime* proto) {
+  proto->set_count(times.count);
+  proto->set_seconds(absl::ToDoubleSeconds(times.sum));
+}
+
+// The pass's compute actions, stage by stage.
+void AddStages(const WalkTimes& walk, v1::StepVote* vote) {
+  for (const auto& [key, times] : walk.actions) {  // in the order of stages
+    const auto& [stage, kind] = key;
+    const int last = vote->stages_size() - 1;
+    if (last < 0 || vote->stages(last).stage() != static_cast<uint32_t>(stage)) {
+      vote->add_stages()->set_stage(static_cast<uint32_t>(stage));
+    }
+    v1::StageTimes* proto = vote->mutable_stages(vote->stages_size() - 1);
+    if (kind == ActionKind::kForward) Fill(times, proto->mutable_forward());
+    if (kind == ActionKind::kInputGradient) Fill(times, proto->mutable_input_gradient());
+    if (kind == ActionKind::kWeightGradient) Fill(times, proto->mutable_weight_gradient());
+    if (kind == ActionKind::kRecompute) Fill(times, proto->mutable_recompute());
+  }
 }
 
 v1::StepVote MakeVote(const RunContext& context, uint64_t step, const PassOutcome& outcome,
@@ -45,6 +66,12 @@ v1::StepVote MakeVote(const RunContext& context, uint64_t step, const PassOutcom
   vote.set_busy_seconds(absl::ToDoubleSeconds(outcome.times.busy));
   vote.set_pass_seconds(absl::ToDoubleSeconds(outcome.times.total));
   vote.set_step_seconds(absl::ToDoubleSeconds(step_duration));
+  vote.set_receive_seconds(absl::ToDoubleSeconds(outcome.times.receive));
+  vote.set_send_seconds(absl::ToDoubleSeconds(outcome.times.send));
+  AddStages(outcome.times, &vote);
+  const MemoryUse memory = context.rank->TrainingMemory();
+  vote.set_state_bytes(memory.state_bytes);
+  vote.set_peak_bytes(memory.peak_bytes);
   *vote.mutable_counters() = context.counters();
   return vote;
 }
@@ -72,9 +99,9 @@ absl::Status RunSteps(const RunContext& context, const v1::RunRequest& request, 
     PENSTOCK_RETURN_IF_ERROR(Annotate(context.rank->Update(*decision), absl::StrCat(ToText(pass), ", update")));
     reply->set_completed_step(step);
     if (context.log_every > 0 && step % context.log_every == 0) {
-      context.log->Write(context.plan->identity.job, context.plan->identity.rank,
-                         absl::StrFormat("step %d: %.4f s, %.4f s of it computing", step, vote.step_seconds(),
-                                         vote.busy_seconds()));
+      context.log->Write(
+          context.plan->identity.job, context.plan->identity.rank,
+          absl::StrFormat("step %d: %.4f s, %.4f s of it computing", step, vote.step_seconds(), vote.busy_seconds()));
     }
     if (decision->last()) return absl::OkStatus();
   }

@@ -95,7 +95,10 @@ RunContext RankSession::MakeContext() {
           .clock = environment_.clock,
           .worker = environment_.worker,
           .log_every = request_.spec().log().every(),
-          .counters = [this] { return Counters(); }};
+          .counters = [this] {
+            peak_bytes_.store(rank_->TrainingMemory().peak_bytes, std::memory_order_relaxed);
+            return Counters();
+          }};
 }
 
 void RankSession::Run(const v1::RunRequest& request, RunDone done) {
@@ -137,7 +140,7 @@ v1::Counters RankSession::Counters() const {
   v1::Counters counters;
   counters.set_job(request_.job());
   links_->Count(&counters);
-  counters.set_peak_allocated_bytes(environment_.device->PeakAllocatedBytes());
+  counters.set_peak_allocated_bytes(peak_bytes_.load(std::memory_order_relaxed));
   return counters;
 }
 

@@ -3,6 +3,8 @@
 #ifndef PENSTOCK_WORKER_RUNTIME_RANK_SESSION_H_
 #define PENSTOCK_WORKER_RUNTIME_RANK_SESSION_H_
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -85,9 +87,10 @@ class RankSession {
   const v1::LoadRequest request_;
   const RankPlan plan_;
   const std::shared_ptr<StopSignal> stop_;
-  v1::LoadReply loaded_;               // set by Load
-  std::unique_ptr<RankLinks> links_;   // set by Load
-  std::unique_ptr<LoadedRank> rank_;   // the executor's
+  v1::LoadReply loaded_;                  // set by Load
+  std::unique_ptr<RankLinks> links_;      // set by Load
+  std::unique_ptr<LoadedRank> rank_;      // the executor's
+  std::atomic<uint64_t> peak_bytes_ = 0;  // the rank's in training, as of its latest vote
 
   absl::Mutex mu_;
   bool claimed_ ABSL_GUARDED_BY(mu_) = false;

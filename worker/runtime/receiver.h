@@ -73,7 +73,7 @@ class Receiver {
   // As Mailbox::Take; sends the credit.
   absl::StatusOr<ReceivedTensor> Take(const BoundaryKey& key, absl::Duration deadline);
 
-  Mailbox& mailbox() { return mailbox_; }
+  const Mailbox& mailbox() const { return mailbox_; }
   const RankIdentity& identity() const { return identity_; }
 
   // Ends every stream and every wait. Does not block.

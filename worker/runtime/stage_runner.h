@@ -32,9 +32,9 @@ struct Pass {
 struct PassResult {
   bool finite = true;
   std::vector<v1::ParameterNorm> norms;
-  std::vector<double> losses;            // last stage only: weighted loss of each micro-batch, by index
-  std::optional<v1::EvalSums> eval;      // last stage only
-  std::optional<int64_t> next_token;     // last stage only
+  std::vector<double> losses;         // last stage only: weighted loss of each micro-batch, by index
+  std::optional<v1::EvalSums> eval;   // last stage only
+  std::optional<int64_t> next_token;  // last stage only
 };
 
 // All calls come from the executor's thread, in the order of the action list. An error ends the run; its message
@@ -47,11 +47,21 @@ class StageRunner {
 
   // Runs one stage on one micro-batch. The first stage reads its inputs, the last its targets, from the data set.
   virtual absl::Status Forward(int stage, int micro_batch) = 0;
-  // Computes the input gradient, then the weight gradients, and frees what the forward pass kept.
-  virtual absl::Status Backward(int stage, int micro_batch) = 0;
+  // The backward pass in two parts; a whole one is the two, one after the other: one code path, one set of bits.
+  // Computes the gradient of the stage's input, and those of parameters that cost little. Frees what the forward pass
+  // kept, but for the factors of the weight gradients that wait.
+  virtual absl::Status InputGradient(int stage, int micro_batch) = 0;
+  // Computes the weight gradients that waited, and frees their factors. They are added in the order of micro-batches,
+  // whatever order they are computed in.
+  virtual absl::Status WeightGradient(int stage, int micro_batch) = 0;
+  // Runs Forward once more on what it kept of the stage's input, with the same random numbers, and keeps what the
+  // backward pass needs. Statistics are not touched twice. A Forward whose micro-batch the plan recomputes keeps
+  // nothing but that input.
+  virtual absl::Status Recompute(int stage, int micro_batch) = 0;
 
-  // Hands out what Forward (direction forward, for stage + 1) or Backward (direction backward, for stage - 1) of
-  // `stage` left, and forgets it. The view points at the tensor's own memory.
+  // Hands out what Forward (direction forward, for stage + 1) or InputGradient (direction backward, for stage - 1) of
+  // `stage` left, and forgets it. The view points at the tensor's own memory. A stage on this rank takes what its
+  // neighbour left by itself: for that there is neither TakeOutput nor GiveInput.
   virtual absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) = 0;
 
   // Gives `stage` the activation (forward) or the gradient (backward) that it waits for.
@@ -66,6 +76,12 @@ class StageRunner {
   virtual void Discard() = 0;
 };
 
+// What tensors hold, in bytes that the device's allocator counted; received ones are counted from GiveInput on.
+struct MemoryUse {
+  uint64_t state_bytes = 0;  // when the latest training pass began: parameters, gradients, optimizer state, buffers
+  uint64_t peak_bytes = 0;   // the most in training passes and updates so far; loading, evaluation and saving aside
+};
+
 // A rank as the worker's service sees it: what Load builds. Save and Hashes come between runs, from any one thread.
 class LoadedRank : public StageRunner {
  public:
@@ -75,6 +91,8 @@ class LoadedRank : public StageRunner {
   virtual absl::StatusOr<v1::SaveReply> Save(uint64_t step, const std::string& directory) = 0;
   // The hash of every tensor that Save would write.
   virtual absl::StatusOr<std::vector<v1::TensorHash>> Hashes() = 0;
+  // After EndPass of a training pass, or after Update.
+  virtual MemoryUse TrainingMemory() const = 0;
 };
 
 // The device as the worker's service sees it. worker/torch implements it; tests use a fake.
@@ -84,7 +102,6 @@ class Device {
   // "cpu", "cuda:0".
   virtual std::string Name() const = 0;
   virtual uint64_t MemoryLimitBytes() const = 0;
-  virtual uint64_t PeakAllocatedBytes() const = 0;
   // Hash of a fixed computation (GEMM, convolution, softmax, attention): equal hashes, equal bits.
   virtual std::string SelfTestHash() const = 0;
   // libtorch, MKL and oneDNN versions, ISA, threads, deterministic flags, as one readable line.

@@ -20,7 +20,7 @@ TensorView ToView(at::Tensor tensor) {
   return view;
 }
 
-absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device) {
+absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device, DeviceMemory* memory) {
   at::ScalarType type;
   switch (received.meta.dtype) {
     case v1::DTYPE_FLOAT32:
@@ -40,9 +40,15 @@ absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device devi
         absl::StrCat("a boundary tensor came with ", received.bytes, " bytes, its shape needs ", bytes));
   }
   char* data = received.data.get();
-  const at::Tensor tensor = at::from_blob(
-      data, received.meta.shape, [held = std::move(received.data)](void*) {}, type);
-  return tensor.to(device);
+  if (!device.is_cpu()) {
+    const at::Tensor host = at::from_blob(
+        data, received.meta.shape, [held = std::move(received.data)](void*) {}, type);
+    return host.to(device);
+  }
+  memory->Adopt(bytes);
+  return at::from_blob(
+      data, received.meta.shape, [held = std::move(received.data), memory, bytes](void*) { memory->Release(bytes); },
+      type);
 }
 
 }  // namespace penstock

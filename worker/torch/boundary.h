@@ -3,6 +3,7 @@
 #define PENSTOCK_WORKER_TORCH_BOUNDARY_H_
 
 #include "absl/status/statusor.h"
+#include "worker/device/device_memory.h"
 #include "worker/runtime/tensor.h"
 #include "worker/torch/torch.h"
 
@@ -12,8 +13,9 @@ namespace penstock {
 TensorView ToView(at::Tensor tensor);
 
 // A tensor over the received memory, on `device`.
+// Args:   memory: the device's; on a CPU it counts the received memory for as long as the tensor lives. Outlives it.
 // Errors: InvalidArgument: dtype, or bytes that do not fill the shape.
-absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device);
+absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device device, DeviceMemory* memory);
 
 }  // namespace penstock
 

@@ -50,17 +50,21 @@ v1::EvalSums SumsOfSquares(const at::Tensor& output, const at::Tensor& target) {
 
 double LossForward(v1::LossKind kind, const at::Tensor& output, const at::Tensor& target, double share, Tape* tape) {
   if (kind == v1::LOSS_MSE) {
-    tape->Push(output);
-    tape->Push(target);
+    if (tape != nullptr) {
+      tape->Push(output);
+      tape->Push(target);
+    }
     return share * at::mse_loss(output, target.view_as(output), kMean).item<double>();
   }
-  tape->PushShape(output.sizes().vec());
   at::Tensor classes = target.reshape({-1});
   at::Tensor log_probabilities = at::_log_softmax(AsRows(output), 1, /*half_to_float=*/false);
   auto [loss, weight] = at::nll_loss_forward(log_probabilities, classes, std::nullopt, kMean, kIgnoredTarget);
-  tape->Push(std::move(log_probabilities));
-  tape->Push(std::move(classes));
-  tape->Push(std::move(weight));
+  if (tape != nullptr) {
+    tape->PushShape(output.sizes().vec());
+    tape->Push(std::move(log_probabilities));
+    tape->Push(std::move(classes));
+    tape->Push(std::move(weight));
+  }
   return share * loss.item<double>();
 }
 

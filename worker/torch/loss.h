@@ -13,7 +13,7 @@ namespace penstock {
 // Args:    output: [.., classes] (cross_entropy) or the targets' shape (mse), float32, contiguous.
 //          target: [..] int64, or float32.
 //          share: the micro-batch's samples over the mini-batch's.
-//          tape: takes what LossGradient needs.
+//          tape: takes what LossGradient needs; null when there will be none, or another LossForward before it.
 double LossForward(v1::LossKind kind, const at::Tensor& output, const at::Tensor& target, double share, Tape* tape);
 
 // Returns: the gradient of LossForward's value with respect to `output`, of its shape.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "common/philox.h"
 #include "common/sha256.h"
+#include "worker/torch/gradient_order.h"
 #include "worker/torch/layers/functions.h"
 #include "worker/torch/loss.h"
 #include "worker/torch/optimizer.h"
@@ -15,22 +16,10 @@
 namespace penstock {
 namespace {
 
-// Hashes every gradient instead of summing it.
-class HashingSink final : public GradientSink {
- public:
-  explicit HashingSink(Sha256* sha) : sha_(sha) {}
-
-  void Add(Parameter*, at::Tensor gradient) override { Hash(gradient); }
-  void AddProduct(Parameter*, at::Tensor a, at::Tensor b) override { Hash(at::mm(a, b)); }
-
-  void Hash(const at::Tensor& tensor) {
-    const at::Tensor host = tensor.contiguous().cpu();
-    sha_->Update(host.const_data_ptr(), host.nbytes());
-  }
-
- private:
-  Sha256* const sha_;
-};
+void Hash(const at::Tensor& tensor, Sha256* sha) {
+  const at::Tensor host = tensor.contiguous().cpu();
+  sha->Update(host.const_data_ptr(), host.nbytes());
+}
 
 // Fixed random inputs, each with a stream of its own.
 class Inputs {
@@ -46,6 +35,7 @@ class Inputs {
   Parameter NextParameter(std::vector<int64_t> shape) {
     Parameter parameter;
     parameter.value = Next(std::move(shape)).mul_(0.1);
+    parameter.gradient = at::zeros_like(parameter.value);
     return parameter;
   }
 
@@ -54,43 +44,52 @@ class Inputs {
   uint64_t next_ = 0;
 };
 
-void HashFunction(LayerFunction* function, const at::Tensor& x, HashingSink* sink) {
+// Output, input gradient and the gradients of `parameters`.
+void HashFunction(LayerFunction* function, const std::vector<Parameter*>& parameters, const at::Tensor& x,
+                  Sha256* sha) {
   LayerContext context;
   context.training = true;
   Tape tape;
+  GradientOrder gradients;
+  gradients.BeginPass(/*micro_batches=*/1);
   const at::Tensor y = function->Forward(x, context, &tape);
-  sink->Hash(y);
-  sink->Hash(function->Backward(at::mul(y, 0.5).contiguous(), context, &tape, sink));
+  Hash(y, sha);
+  gradients.Open(0);
+  Hash(function->Backward(at::mul(y, 0.5).contiguous(), context, &tape, &gradients), sha);
+  gradients.Close();
+  gradients.WeightGradients(0);
+  for (const Parameter* parameter : parameters) Hash(parameter->gradient, sha);
 }
 
-void HashLayers(Inputs* inputs, HashingSink* sink) {
+void HashLayers(Inputs* inputs, Sha256* sha) {
   Parameter weight = inputs->NextParameter({197, 61}), bias = inputs->NextParameter({197});
-  HashFunction(MakeLinear({&weight, &bias}).get(), inputs->Next({131, 61}), sink);
+  HashFunction(MakeLinear({&weight, &bias}).get(), {&weight, &bias}, inputs->Next({131, 61}), sha);
   Parameter wide = inputs->NextParameter({256, 384});
-  HashFunction(MakeLinear({&wide, nullptr}).get(), inputs->Next({128, 384}), sink);
+  HashFunction(MakeLinear({&wide, nullptr}).get(), {&wide}, inputs->Next({128, 384}), sha);
   Parameter kernel = inputs->NextParameter({19, 3, 3, 3}), kernel_bias = inputs->NextParameter({19});
-  HashFunction(MakeConv2d(&kernel, &kernel_bias, 1, 1).get(), inputs->Next({5, 3, 13, 11}), sink);
+  HashFunction(MakeConv2d(&kernel, &kernel_bias, 1, 1).get(), {&kernel, &kernel_bias}, inputs->Next({5, 3, 13, 11}),
+               sha);
   Parameter scale = inputs->NextParameter({61}), shift = inputs->NextParameter({61});
-  HashFunction(MakeLayerNorm(&scale, &shift, 1e-5).get(), inputs->Next({37, 61}), sink);
+  HashFunction(MakeLayerNorm(&scale, &shift, 1e-5).get(), {&scale, &shift}, inputs->Next({37, 61}), sha);
   for (Activation activation : {Activation::kGeluTanh, Activation::kSilu, Activation::kTanh}) {
-    HashFunction(MakeActivation(activation).get(), inputs->Next({3, 61}), sink);
+    HashFunction(MakeActivation(activation).get(), {}, inputs->Next({3, 61}), sha);
   }
   Parameter qkv = inputs->NextParameter({192, 64}), proj = inputs->NextParameter({64, 64});
-  HashFunction(MakeAttention({/*heads=*/4, /*kv_heads=*/4}, {{&qkv, nullptr}}, {&proj, nullptr}).get(),
-               inputs->Next({2, 45, 64}), sink);
+  HashFunction(MakeAttention({/*heads=*/4, /*kv_heads=*/4}, {{&qkv, nullptr}}, {&proj, nullptr}).get(), {&qkv, &proj},
+               inputs->Next({2, 45, 64}), sha);
 }
 
-void HashLossAndUpdate(Inputs* inputs, at::Device device, HashingSink* sink) {
+void HashLossAndUpdate(Inputs* inputs, at::Device device, Sha256* sha) {
   Tape tape;
   const at::Tensor target = at::full({23}, 7, at::TensorOptions(device).dtype(at::kLong));
-  sink->Hash(at::full({}, LossForward(v1::LOSS_CROSS_ENTROPY, inputs->Next({23, 101}), target, 0.5, &tape)));
-  sink->Hash(LossGradient(v1::LOSS_CROSS_ENTROPY, 0.5, &tape));
+  Hash(at::full({}, LossForward(v1::LOSS_CROSS_ENTROPY, inputs->Next({23, 101}), target, 0.5, &tape)), sha);
+  Hash(LossGradient(v1::LOSS_CROSS_ENTROPY, 0.5, &tape), sha);
   at::Tensor value = inputs->Next({1003}), gradient = inputs->Next({1003});
   at::Tensor first = inputs->Next({1003}), second = inputs->Next({1003}).abs_();
   const at::Tensor step = at::full({}, 3.0, value.options());
   at::_fused_adamw_(value, gradient, first, second, {}, step, 1e-3, 0.9, 0.95, 0.1, 1e-8, /*amsgrad=*/false,
                     /*maximize=*/false);
-  for (const at::Tensor& tensor : {value, first, second}) sink->Hash(tensor);
+  for (const at::Tensor& tensor : {value, first, second}) Hash(tensor, sha);
 }
 
 // "Intel(R) oneAPI ... Version 2024.2-Product Build 20240605 for ..." as it is, on one line.
@@ -106,9 +105,8 @@ absl::StatusOr<std::string> RunSelfTest(absl::string_view device) {
                                     [&] {
                                       const at::Device where{std::string(device)};
                                       Inputs inputs(where);
-                                      HashingSink sink(&sha);
-                                      HashLayers(&inputs, &sink);
-                                      HashLossAndUpdate(&inputs, where, &sink);
+                                      HashLayers(&inputs, &sha);
+                                      HashLossAndUpdate(&inputs, where, &sha);
                                       return absl::OkStatus();
                                     });
   if (!ran.ok()) return ran;

@@ -1,5 +1,10 @@
 // One composite layer: runs its layers one by one over contiguous tensors, so that where the model is cut changes
 // nothing. Thread-compatible. Source: docs/exactness.md, "Layer boundaries".
+//
+// What a micro-batch keeps here, from call to call:
+//
+//     Forward(kEverything) ──────────────────────► tapes ── InputGradient ──► factors ── WeightGradient ──► nothing
+//     Forward(kInput) ──► its input ── Recompute ──► tapes
 #ifndef PENSTOCK_WORKER_TORCH_STAGE_H_
 #define PENSTOCK_WORKER_TORCH_STAGE_H_
 
@@ -15,6 +20,14 @@ namespace penstock {
 struct NamedLayer {
   std::string name;
   LayerFunctionPtr function;
+  bool recompute = false;  // keeps only its input, and runs forward again inside its own backward pass
+};
+
+// What Forward leaves for later.
+enum class Keep {
+  kNothing,     // there will be no backward pass
+  kInput,       // Recompute will run
+  kEverything,  // InputGradient will run
 };
 
 class Stage {
@@ -25,24 +38,36 @@ class Stage {
   // Forgets what earlier passes left.
   void BeginPass(int micro_batches);
 
-  // Returns: the output, contiguous. Training: keeps what Backward needs.
-  at::Tensor Forward(at::Tensor x, const LayerContext& context);
+  // Returns: the output, contiguous.
+  at::Tensor Forward(at::Tensor x, const LayerContext& context, Keep keep);
+
+  // Forward once more, keeping everything now. REQUIRES: HasInput(context.micro_batch).
+  // Returns: the output again, the same bits.
+  at::Tensor Recompute(LayerContext context);
 
   // Args:    gradient: of the output; undefined where there is none.
   // Returns: the gradient of the input, contiguous; undefined where there is none.
-  // REQUIRES: Forward ran on this micro-batch.
-  at::Tensor Backward(at::Tensor gradient, LayerContext context);
+  // REQUIRES: HasTapes(context.micro_batch).
+  at::Tensor InputGradient(at::Tensor gradient, LayerContext context);
 
-  bool HasForward(int micro_batch) const { return tapes_.count(micro_batch) > 0; }
+  // REQUIRES: HasFactors(micro_batch).
+  void WeightGradient(int micro_batch) { gradients_.WeightGradients(micro_batch); }
+
+  bool HasInput(int micro_batch) const { return inputs_.count(micro_batch) > 0; }
+  bool HasTapes(int micro_batch) const { return tapes_.count(micro_batch) > 0; }
+  bool HasFactors(int micro_batch) const { return gradients_.waits(micro_batch); }
   // Whether the gradients of every micro-batch are summed.
   bool complete() const { return gradients_.complete(); }
   // The layer that runs, or ran last; for errors.
   const std::string& layer() const { return layers_[running_].name; }
 
  private:
+  at::Tensor RunLayers(at::Tensor x, const LayerContext& context, std::vector<Tape>* tapes);
+
   const std::vector<NamedLayer> layers_;
   const bool first_;
   size_t running_ = 0;
+  std::map<int, at::Tensor> inputs_;        // by micro-batch: Recompute's
   std::map<int, std::vector<Tape>> tapes_;  // by micro-batch, then layer
   GradientOrder gradients_;
 };

@@ -27,12 +27,10 @@ class TorchDevice final : public Device {
 
   std::string Name() const override { return name_; }
   uint64_t MemoryLimitBytes() const override { return memory_->LimitBytes(); }
-  uint64_t PeakAllocatedBytes() const override { return memory_->PeakBytes(); }
   std::string SelfTestHash() const override { return self_test_; }
   std::string NumericFingerprint() const override { return fingerprint_; }
 
   absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const v1::LoadRequest& request) override {
-    memory_->ResetPeak();  // an earlier job's is of no interest
     PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<TorchRank> rank,
                               TorchRank::Load(request, at::Device(name_), memory_.get(), Clock::Real()));
     return rank;

@@ -45,7 +45,11 @@ absl::Status TorchRank::BeginPass(const Pass& pass) {
                     eval_.Clear();
                     next_token_.reset();
                     for (auto& [number, stage] : stages_) stage->BeginPass(plan_.micro_batches());
-                    if (pass.mode == v1::PASS_TRAIN) Discard();
+                    if (pass.mode == v1::PASS_TRAIN) {
+                      Discard();
+                      memory_->ResetPeak();
+                      memory_use_.state_bytes = memory_->AllocatedBytes();
+                    }
                     return reader_.has_value() ? reader_->BeginPass(pass) : absl::OkStatus();
                   });
 }
@@ -54,14 +58,37 @@ absl::Status TorchRank::Forward(int stage, int micro_batch) {
   return RunTorch([&] { return Where(stage, "forward", micro_batch); }, [&] { return RunForward(stage, micro_batch); });
 }
 
-absl::Status TorchRank::Backward(int stage, int micro_batch) {
-  return RunTorch([&] { return Where(stage, "backward", micro_batch); },
-                  [&] { return RunBackward(stage, micro_batch); });
+absl::Status TorchRank::InputGradient(int stage, int micro_batch) {
+  return RunTorch([&] { return Where(stage, "input gradient", micro_batch); },
+                  [&] { return RunInputGradient(stage, micro_batch); });
+}
+
+absl::Status TorchRank::WeightGradient(int stage, int micro_batch) {
+  return RunTorch([&] { return Where(stage, "weight gradient", micro_batch); },
+                  [&] { return RunWeightGradient(stage, micro_batch); });
+}
+
+absl::Status TorchRank::Recompute(int stage, int micro_batch) {
+  return RunTorch([&] { return Where(stage, "recompute", micro_batch); },
+                  [&] { return RunRecompute(stage, micro_batch); });
+}
+
+absl::StatusOr<Stage*> TorchRank::OwnStage(int stage) const {
+  const auto it = stages_.find(stage);
+  if (it == stages_.end()) return absl::InternalError("the stage is not on this rank");
+  return it->second.get();
+}
+
+absl::Status TorchRank::CheckMemoryLimit() const {
+  // A CPU's allocator has refused already; torch's own, of a CUDA device, knows no limit of ours.
+  const uint64_t limit = memory_->LimitBytes(), allocated = memory_->AllocatedBytes();
+  if (limit == 0 || allocated <= limit) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("out of memory: ", allocated, " bytes are in use, the worker's limit is ", limit));
 }
 
 absl::Status TorchRank::RunForward(int stage, int micro_batch) {
-  const auto it = stages_.find(stage);
-  if (it == stages_.end()) return absl::InternalError("the stage is not on this rank");
+  PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
   at::Tensor input;
   if (IsFirst(stage)) {
     PENSTOCK_ASSIGN_OR_RETURN(input, reader_->Inputs(micro_batch));
@@ -69,28 +96,30 @@ absl::Status TorchRank::RunForward(int stage, int micro_batch) {
   } else {
     PENSTOCK_ASSIGN_OR_RETURN(input, TakeEdge({stage, v1::DIRECTION_FORWARD, micro_batch}));
   }
-  at::Tensor output = it->second->Forward(std::move(input), Context(micro_batch));
-  // A CPU's allocator has refused already; torch's own, of a CUDA device, knows no limit of ours.
-  const uint64_t limit = memory_->LimitBytes(), allocated = memory_->AllocatedBytes();
-  if (limit > 0 && allocated > limit) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("out of memory: ", allocated, " bytes are in use, the worker's limit is ", limit));
-  }
-  if (IsLast(stage)) return FinishLastStage(micro_batch, std::move(output));
+  const Keep keep = pass_.mode != v1::PASS_TRAIN                  ? Keep::kNothing
+                    : recomputed_.count({stage, micro_batch}) > 0 ? Keep::kInput
+                                                                  : Keep::kEverything;
+  at::Tensor output = own->Forward(std::move(input), Context(micro_batch), keep);
+  PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
+  if (IsLast(stage)) return FinishLastStage(micro_batch, output, keep);
   Leave({stage + 1, v1::DIRECTION_FORWARD, micro_batch}, std::move(output));
   return absl::OkStatus();
 }
 
-absl::Status TorchRank::FinishLastStage(int micro_batch, at::Tensor output) {
-  if (pass_.mode == v1::PASS_GENERATE) return SampleNextToken(output);
+absl::StatusOr<double> TorchRank::Loss(int micro_batch, const at::Tensor& output, Tape* tape) {
   PENSTOCK_ASSIGN_OR_RETURN(at::Tensor target, reader_->Targets(micro_batch));
-  target = target.to(device_);
+  return LossForward(spec_.model().loss(), output, target.to(device_), Share(micro_batch), tape);
+}
+
+absl::Status TorchRank::FinishLastStage(int micro_batch, const at::Tensor& output, Keep keep) {
+  if (pass_.mode == v1::PASS_GENERATE) return SampleNextToken(output);
   if (pass_.mode == v1::PASS_TRAIN) {
-    losses_[micro_batch] =
-        LossForward(spec_.model().loss(), output, target, Share(micro_batch), &loss_tapes_[micro_batch]);
+    Tape* tape = keep == Keep::kEverything ? &loss_tapes_[micro_batch] : nullptr;
+    PENSTOCK_ASSIGN_OR_RETURN(losses_[micro_batch], Loss(micro_batch, output, tape));
     return absl::OkStatus();
   }
-  const v1::EvalSums sums = LossSums(spec_.model().loss(), output, target);
+  PENSTOCK_ASSIGN_OR_RETURN(const at::Tensor target, reader_->Targets(micro_batch));
+  const v1::EvalSums sums = LossSums(spec_.model().loss(), output, target.to(device_));
   eval_.set_loss_sum(eval_.loss_sum() + sums.loss_sum());
   eval_.set_targets(eval_.targets() + sums.targets());
   eval_.set_correct(eval_.correct() + sums.correct());
@@ -109,30 +138,48 @@ absl::Status TorchRank::SampleNextToken(const at::Tensor& output) {
   return absl::OkStatus();
 }
 
-absl::Status TorchRank::RunBackward(int stage, int micro_batch) {
-  const auto it = stages_.find(stage);
-  if (it == stages_.end()) return absl::InternalError("the stage is not on this rank");
-  if (!it->second->HasForward(micro_batch)) return absl::InternalError("its forward has not run");
-  // `given` keeps a second reference on what came from outside, so that no layer writes into it.
-  at::Tensor gradient, given;
+absl::Status TorchRank::RunRecompute(int stage, int micro_batch) {
+  PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
+  if (!own->HasInput(micro_batch)) return absl::InternalError("its forward has not run, or kept more than its input");
+  const at::Tensor output = own->Recompute(Context(micro_batch));
+  PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
+  if (!IsLast(stage)) return absl::OkStatus();
+  // The loss itself was counted by the forward pass; its gradient needs what was not kept then.
+  return Loss(micro_batch, output, &loss_tapes_[micro_batch]).status();
+}
+
+absl::Status TorchRank::RunInputGradient(int stage, int micro_batch) {
+  PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
+  if (!own->HasTapes(micro_batch)) return absl::InternalError("its forward, or its recompute, has not run");
+  at::Tensor gradient;
   if (IsLast(stage)) {
     gradient = LossGradient(spec_.model().loss(), Share(micro_batch), &loss_tapes_[micro_batch]);
     loss_tapes_.erase(micro_batch);
   } else {
-    PENSTOCK_ASSIGN_OR_RETURN(given, TakeEdge({stage, v1::DIRECTION_BACKWARD, micro_batch}));
-    gradient = given;
+    PENSTOCK_ASSIGN_OR_RETURN(gradient, TakeEdge({stage, v1::DIRECTION_BACKWARD, micro_batch}));
   }
-  at::Tensor input_gradient = it->second->Backward(std::move(gradient), Context(micro_batch));
+  at::Tensor input_gradient = own->InputGradient(std::move(gradient), Context(micro_batch));
+  PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
   if (!IsFirst(stage)) Leave({stage - 1, v1::DIRECTION_BACKWARD, micro_batch}, std::move(input_gradient));
   return absl::OkStatus();
+}
+
+absl::Status TorchRank::RunWeightGradient(int stage, int micro_batch) {
+  PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
+  if (!own->HasFactors(micro_batch)) return absl::InternalError("its input gradient has not run, or this one has");
+  own->WeightGradient(micro_batch);
+  return CheckMemoryLimit();
+}
+
+std::string TorchRank::Describe(const Edge& edge) {
+  return absl::StrCat("the ", edge.direction == v1::DIRECTION_FORWARD ? "activation" : "gradient", " for stage ",
+                      edge.stage, ", micro-batch ", edge.micro_batch);
 }
 
 absl::StatusOr<at::Tensor> TorchRank::TakeEdge(const Edge& edge) {
   const auto it = edges_.find(edge);
   if (it == edges_.end()) {
-    return absl::InternalError(absl::StrCat("the ", edge.direction == v1::DIRECTION_FORWARD ? "activation" : "gradient",
-                                            " for stage ", edge.stage, ", micro-batch ", edge.micro_batch,
-                                            " is not there: the action list asks for it too early"));
+    return absl::InternalError(absl::StrCat(Describe(edge), " is not there: the action list asks for it too early"));
   }
   at::Tensor tensor = std::move(it->second);
   edges_.erase(it);
@@ -158,7 +205,7 @@ absl::Status TorchRank::GiveInput(int stage, v1::Direction direction, int micro_
   return RunTorch([&] { return Where(stage, "receiving", micro_batch); },
                   [&]() -> absl::Status {
                     PENSTOCK_ASSIGN_OR_RETURN(edges_[Edge({stage, direction, micro_batch})],
-                                              FromReceived(std::move(tensor), device_));
+                                              FromReceived(std::move(tensor), device_, memory_));
                     return absl::OkStatus();
                   });
 }
@@ -175,6 +222,10 @@ absl::StatusOr<PassResult> TorchRank::EndPass() {
 }
 
 absl::StatusOr<PassResult> TorchRank::RunEndPass() {
+  if (!edges_.empty()) {
+    const Edge& left = edges_.begin()->first;
+    return absl::InternalError(absl::StrCat(Describe(left), " was left over: the action list never uses it"));
+  }
   PassResult result;
   const bool has_last = stages_.count(stage_count() - 1) > 0;
   if (pass_.mode == v1::PASS_GENERATE) {
@@ -198,6 +249,7 @@ absl::StatusOr<PassResult> TorchRank::RunEndPass() {
     result.finite = result.finite && std::isfinite(norm.squared());
     result.norms.push_back(std::move(norm));
   }
+  NotePeak();
   if (has_last) {
     result.losses = losses_;
     for (double loss : losses_) result.finite = result.finite && std::isfinite(loss);
@@ -212,6 +264,7 @@ absl::Status TorchRank::Update(const v1::StepDecision& decision) {
                                              decision.clip_scale());
                     for (const auto& statistics : parts_.statistics) statistics->Commit();
                     step_ = pass_.step;
+                    NotePeak();
                     Discard();
                     return absl::OkStatus();
                   });

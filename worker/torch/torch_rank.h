@@ -2,10 +2,13 @@
 #ifndef PENSTOCK_WORKER_TORCH_TORCH_RANK_H_
 #define PENSTOCK_WORKER_TORCH_TORCH_RANK_H_
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,11 +30,13 @@ class TorchRank final : public LoadedRank {
   // Args:    memory, clock: outlive the rank.
   // Errors:  as rpc Load.
   static absl::StatusOr<std::unique_ptr<TorchRank>> Load(const v1::LoadRequest& request, at::Device device,
-                                                         const DeviceMemory* memory, Clock* clock);
+                                                         DeviceMemory* memory, Clock* clock);
 
   absl::Status BeginPass(const Pass& pass) override;
   absl::Status Forward(int stage, int micro_batch) override;
-  absl::Status Backward(int stage, int micro_batch) override;
+  absl::Status InputGradient(int stage, int micro_batch) override;
+  absl::Status WeightGradient(int stage, int micro_batch) override;
+  absl::Status Recompute(int stage, int micro_batch) override;
   absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override;
   absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) override;
   absl::StatusOr<PassResult> EndPass() override;
@@ -40,6 +45,7 @@ class TorchRank final : public LoadedRank {
   v1::LoadReply Describe() const override;
   absl::StatusOr<v1::SaveReply> Save(uint64_t step, const std::string& directory) override;
   absl::StatusOr<std::vector<v1::TensorHash>> Hashes() override;
+  MemoryUse TrainingMemory() const override { return memory_use_; }
 
  private:
   // A tensor at the edge of a stage: its input, or the gradient of its output.
@@ -50,11 +56,13 @@ class TorchRank final : public LoadedRank {
     friend auto operator<=>(const Edge&, const Edge&) = default;
   };
 
-  TorchRank(const v1::LoadRequest& request, at::Device device, const DeviceMemory* memory);
+  TorchRank(const v1::LoadRequest& request, at::Device device, DeviceMemory* memory);
 
   absl::Status Build(const v1::LoadRequest& request, Clock* clock);
   absl::Status BuildStages(const v1::LoadRequest& request, const ModelInfo& model, Clock* clock);
   absl::Status CheckBatchNorm(const ModelInfo& model) const;
+  // Whether the job marks the layer to run forward again inside its own backward pass.
+  bool RecomputesLayer(uint32_t layer) const;
 
   LayerContext Context(int micro_batch) const;
   int stage_count() const { return plan_.stages_size(); }
@@ -63,11 +71,20 @@ class TorchRank final : public LoadedRank {
   double Share(int micro_batch) const;
   std::string Where(int stage, absl::string_view doing, int micro_batch) const;
 
+  absl::StatusOr<Stage*> OwnStage(int stage) const;
   absl::Status RunForward(int stage, int micro_batch);
-  absl::Status RunBackward(int stage, int micro_batch);
-  absl::Status FinishLastStage(int micro_batch, at::Tensor output);
+  absl::Status RunInputGradient(int stage, int micro_batch);
+  absl::Status RunWeightGradient(int stage, int micro_batch);
+  absl::Status RunRecompute(int stage, int micro_batch);
+  // Errors: ResourceExhausted: tensors hold more than the limit.
+  absl::Status CheckMemoryLimit() const;
+  void NotePeak() { memory_use_.peak_bytes = std::max(memory_use_.peak_bytes, memory_->PeakBytes()); }
+  // Args: keep: what the loss leaves on its tape for the backward pass.
+  absl::Status FinishLastStage(int micro_batch, const at::Tensor& output, Keep keep);
+  absl::StatusOr<double> Loss(int micro_batch, const at::Tensor& output, Tape* tape);
   absl::Status SampleNextToken(const at::Tensor& output);
   absl::StatusOr<at::Tensor> TakeEdge(const Edge& edge);
+  static std::string Describe(const Edge& edge);
   // Leaves what a stage made for its neighbour, `to`.
   void Leave(const Edge& to, at::Tensor tensor) { edges_[to] = std::move(tensor); }
   absl::StatusOr<PassResult> RunEndPass();
@@ -76,11 +93,12 @@ class TorchRank final : public LoadedRank {
   const v1::Plan plan_;
   const uint32_t rank_;
   const at::Device device_;
-  const DeviceMemory* const memory_;
+  DeviceMemory* const memory_;
   uint64_t step_ = 0;  // completed updates
   std::unique_ptr<RankState> state_;
   LayerParts parts_;
   std::map<int, std::unique_ptr<Stage>> stages_;  // this rank's, by number
+  std::set<std::pair<int, int>> recomputed_;      // stages and micro-batches that the training list runs R for
   std::optional<BatchReader> reader_;             // where the first or last stage is here
   v1::LoadReply description_;
 
@@ -91,6 +109,7 @@ class TorchRank final : public LoadedRank {
   std::vector<double> losses_;
   v1::EvalSums eval_;
   std::optional<int64_t> next_token_;
+  MemoryUse memory_use_;
 };
 
 }  // namespace penstock

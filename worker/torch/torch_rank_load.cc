@@ -11,11 +11,11 @@
 
 namespace penstock {
 
-TorchRank::TorchRank(const v1::LoadRequest& request, at::Device device, const DeviceMemory* memory)
+TorchRank::TorchRank(const v1::LoadRequest& request, at::Device device, DeviceMemory* memory)
     : spec_(request.spec()), plan_(request.plan()), rank_(request.rank()), device_(device), memory_(memory) {}
 
 absl::StatusOr<std::unique_ptr<TorchRank>> TorchRank::Load(const v1::LoadRequest& request, at::Device device,
-                                                           const DeviceMemory* memory, Clock* clock) {
+                                                           DeviceMemory* memory, Clock* clock) {
   std::unique_ptr<TorchRank> rank(new TorchRank(request, device, memory));
   PENSTOCK_RETURN_IF_ERROR(RunTorch([&] { return absl::StrCat("loading rank ", request.rank()); },
                                     [&] { return rank->Build(request, clock); }));
@@ -49,9 +49,20 @@ absl::Status TorchRank::Build(const v1::LoadRequest& request, Clock* clock) {
     return absl::InvalidArgumentError(
         absl::StrCat("the plan's stages hold ", next_layer, " layers, the model has ", model.layers.size()));
   }
+  if (spec_.pipeline().recompute() == v1::Pipeline::RECOMPUTE_LAYERS &&
+      spec_.pipeline().recompute_layers_size() != static_cast<int>(model.layers.size())) {
+    return absl::InvalidArgumentError(absl::StrCat("pipeline.recompute lists ",
+                                                   spec_.pipeline().recompute_layers_size(), " layers, the model has ",
+                                                   model.layers.size()));
+  }
   PENSTOCK_RETURN_IF_ERROR(CheckBatchNorm(model));
   at::set_num_threads(std::max<int>(1, spec_.train().threads()));
   PENSTOCK_RETURN_IF_ERROR(BuildStages(request, model, clock));
+  if (static_cast<int>(rank_) < plan_.train_size()) {
+    for (const v1::Action& action : plan_.train(static_cast<int>(rank_)).actions()) {
+      if (action.kind() == v1::ACTION_RECOMPUTE) recomputed_.emplace(action.stage(), action.micro_batch());
+    }
+  }
   if (stages_.empty()) return absl::InvalidArgumentError(absl::StrCat("the plan gives rank ", rank_, " no stage"));
   if (stages_.count(0) > 0 || stages_.count(stage_count() - 1) > 0) {
     PENSTOCK_ASSIGN_OR_RETURN(reader_, BatchReader::Open(spec_, plan_.micro_batches(), model.classes));
@@ -82,7 +93,7 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
     std::vector<NamedLayer> functions;
     for (uint32_t i = stage.first_layer(); i < stage.end_layer(); ++i) {
       const LayerInfo& info = model.layers[i];
-      functions.push_back({info.name, BuildLayer(spec_.model().layers(i), &parts_)});
+      functions.push_back({info.name, BuildLayer(spec_.model().layers(i), &parts_), RecomputesLayer(i)});
       described->add_layers(info.name);
       described->set_parameters(described->parameters() + info.ParameterElements());
     }
@@ -90,6 +101,11 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
     stages_[number] = std::make_unique<Stage>(std::move(functions), IsFirst(number));
   }
   return absl::OkStatus();
+}
+
+bool TorchRank::RecomputesLayer(uint32_t layer) const {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  return pipeline.recompute() == v1::Pipeline::RECOMPUTE_LAYERS && pipeline.recompute_layers(static_cast<int>(layer));
 }
 
 // An unbiased variance needs two values.

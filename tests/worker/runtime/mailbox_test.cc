@@ -16,9 +16,7 @@ namespace {
 
 constexpr size_t kBytes = 4 * 100 * 4;
 
-BoundaryKey Key(uint64_t pass = 1, int micro_batch = 0) {
-  return {pass, 1, v1::DIRECTION_FORWARD, micro_batch, "x"};
-}
+BoundaryKey Key(uint64_t pass = 1, int micro_batch = 0) { return {pass, 1, v1::DIRECTION_FORWARD, micro_batch, "x"}; }
 
 class MailboxTest : public testing::Test {
  protected:
@@ -92,8 +90,8 @@ TEST_F(MailboxTest, DropsAndCountsDuplicatesAndStaleFrames) {
   EXPECT_EQ(mailbox_.counts().frames_dropped, 2u);
   ASSERT_TRUE(DepositPiece(Key(), 800, 800).ok());
   ASSERT_TRUE(mailbox_.Take(Key(), Now()).ok());
-  ASSERT_TRUE(DepositPiece(Key(), 0, 800).ok());      // taken already
-  ASSERT_TRUE(DepositPiece(Key(0), 0, 800).ok());     // a pass that is over
+  ASSERT_TRUE(DepositPiece(Key(), 0, 800).ok());   // taken already
+  ASSERT_TRUE(DepositPiece(Key(0), 0, 800).ok());  // a pass that is over
   EXPECT_EQ(mailbox_.counts().frames_dropped, 4u);
   EXPECT_EQ(mailbox_.counts().frames_received, 6u);
   EXPECT_EQ(mailbox_.counts().held_bytes, 0u);
@@ -229,15 +227,6 @@ TEST_F(MailboxTest, PassesOnCreditAsTensorsAreTaken) {
   EXPECT_EQ(taken->grants[0].key, Key(2, 0));
 }
 
-TEST_F(MailboxTest, TakesTensorsFromAStageOnTheSameRankWithoutCredit) {
-  const std::string text = Text();
-  mailbox_.PutLocal(Key(9, 3), {.meta = {v1::DTYPE_FLOAT32, {4, 100}}, .data = text.data(), .bytes = text.size()});
-  const auto taken = mailbox_.Take(Key(9, 3), Now());
-  ASSERT_TRUE(taken.ok());
-  EXPECT_EQ(std::string(taken->tensor.data.get(), taken->tensor.bytes), text);
-  EXPECT_TRUE(taken->grants.empty());
-}
-
 TEST(BufferPoolTest, UsesTheSameMemoryAgainAndKeepsNoMoreThanItMay) {
   BufferPool pool(10000);
   char* first = nullptr;
@@ -247,9 +236,7 @@ TEST(BufferPoolTest, UsesTheSameMemoryAgainAndKeepsNoMoreThanItMay) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % limits::kTensorAlignment, 0u);
   }
   EXPECT_EQ(pool.Get(4900).get(), first);
-  {
-    const auto a = pool.Get(5000), b = pool.Get(5000), c = pool.Get(5000);
-  }
+  { const auto a = pool.Get(5000), b = pool.Get(5000), c = pool.Get(5000); }
   EXPECT_LE(pool.FreeBytes(), 10000u);
   EXPECT_GE(pool.FreeBytes(), 5000u);
 }

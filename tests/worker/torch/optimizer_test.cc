@@ -5,12 +5,15 @@
 
 #include <cmath>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/philox.h"
 #include "worker/torch/gradient_order.h"
+#include "worker/torch/layers/linear_map.h"
 #include "worker/torch/parameters.h"
 
 namespace penstock {
@@ -58,25 +61,62 @@ TEST(OptimizerTest, GroupingDoesNotChangeABit) {
   }
 }
 
-TEST(GradientOrderTest, OrderOfArrivalChangesNoBitAndTheFirstTermIsCopied) {
-  std::vector<at::Tensor> sums;
-  for (const std::vector<int>& order : {std::vector<int>{0, 1, 2, 3}, {3, 1, 2, 0}, {1, 0, 3, 2}}) {
-    Parameter parameter;
-    parameter.gradient = at::full({33, 17}, NAN);
-    GradientOrder gradients;
-    gradients.BeginPass(4);
-    for (int m : order) {
-      gradients.Open(m);
-      gradients.AddProduct(&parameter, Random({33, 29}, absl::StrCat("a", m)), Random({29, 17}, absl::StrCat("b", m)));
-      gradients.Add(&parameter, Random({33, 17}, absl::StrCat("c", m)));
-      gradients.Close();
-    }
-    EXPECT_TRUE(gradients.complete());
-    sums.push_back(parameter.gradient);
+// The sums of two parameters after four micro-batches, whose input and weight gradients come in these orders.
+std::pair<at::Tensor, at::Tensor> SumsInOrder(const std::vector<int>& inputs, const std::vector<int>& weights) {
+  Parameter weight, bias;
+  weight.gradient = at::full({33, 17}, NAN);
+  bias.gradient = at::full({33}, NAN);
+  GradientOrder gradients;
+  gradients.BeginPass(4);
+  for (int m : inputs) {
+    gradients.Open(m);
+    gradients.Defer(std::make_unique<ProductGradient>(&weight, Random({33, 29}, absl::StrCat("a", m)),
+                                                      Random({29, 17}, absl::StrCat("b", m))));
+    gradients.Add(&bias, Random({33}, absl::StrCat("c", m)));
+    gradients.Close();
   }
-  EXPECT_TRUE(sums[0].equal(sums[1]));
-  EXPECT_TRUE(sums[0].equal(sums[2]));
+  EXPECT_FALSE(weight.has_gradient) << "a product is computed by the weight gradient alone";
+  EXPECT_FALSE(gradients.complete());
+  for (int m : weights) {
+    EXPECT_TRUE(gradients.waits(m));
+    gradients.WeightGradients(m);
+    EXPECT_FALSE(gradients.waits(m));
+  }
+  EXPECT_TRUE(gradients.complete());
+  return {weight.gradient, bias.gradient};
+}
 
+TEST(GradientOrderTest, OrderOfArrivalChangesNoBit) {
+  const auto expected = SumsInOrder({0, 1, 2, 3}, {0, 1, 2, 3});
+  for (const std::vector<int>& inputs : {std::vector<int>{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 0, 3, 2}}) {
+    for (const std::vector<int>& weights : {std::vector<int>{0, 1, 2, 3}, {3, 1, 2, 0}, {2, 3, 0, 1}}) {
+      const auto sums = SumsInOrder(inputs, weights);
+      EXPECT_TRUE(sums.first.equal(expected.first));
+      EXPECT_TRUE(sums.second.equal(expected.second));
+    }
+  }
+}
+
+TEST(GradientOrderTest, FactorsAreFreedByTheirTurnAndHeldUntilIt) {
+  Parameter weight;
+  weight.gradient = at::zeros({3, 3}, at::kFloat);
+  GradientOrder gradients;
+  gradients.BeginPass(2);
+  std::vector<at::Tensor> factors;
+  for (int m : {0, 1}) {
+    factors.push_back(Random({3, 3}, absl::StrCat("a", m)));
+    gradients.Open(m);
+    gradients.Defer(std::make_unique<ProductGradient>(&weight, factors[m], Random({3, 3}, "b")));
+    gradients.Close();
+  }
+  gradients.WeightGradients(1);
+  EXPECT_EQ(factors[1].use_count(), 2) << "before its turn";
+  gradients.WeightGradients(0);
+  EXPECT_EQ(factors[0].use_count(), 1);
+  EXPECT_EQ(factors[1].use_count(), 1);
+}
+
+TEST(GradientOrderTest, TheFirstTermIsCopied) {
   Parameter parameter;
   parameter.gradient = at::zeros({1}, at::kFloat);
   GradientOrder gradients;

@@ -2,9 +2,11 @@
 
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,34 +16,65 @@
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "model/layer_kind.h"
+#include "model/model_info.h"
 
 namespace penstock {
 
-absl::StatusOr<Pipeline> Pipeline::Load(Device* device, const std::string& spec_text, const std::vector<int>& cuts,
-                                        const std::string& resume_from) {
+absl::StatusOr<Pipeline> Pipeline::LoadLayout(Device* device, const std::string& spec_text, PipelineLayout layout,
+                                              const std::string& resume_from) {
   Pipeline pipeline;
   v1::LoadRequest& request = pipeline.request_;
   if (!google::protobuf::TextFormat::ParseFromString(spec_text, request.mutable_spec())) {
     return absl::InvalidArgumentError("not a job's text form");
   }
   FillDefaults(request.mutable_spec()->mutable_model());
+  PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(request.spec().model()));
+  for (const LayerInfo& info : model.layers) {
+    for (const ParameterSpec& parameter : info.parameters) pipeline.parameters_.push_back(parameter.name);
+  }
   request.set_job("test");
   request.set_plan_epoch(1);
   request.set_resume_from(resume_from);
   request.mutable_plan()->set_micro_batches(request.spec().pipeline().micro_batches());
+  if (layout.rank_of_stage.empty()) {
+    for (size_t i = 0; i < layout.cuts.size(); ++i) layout.rank_of_stage.push_back(static_cast<int>(i));
+  }
   uint32_t layer = 0;
-  for (size_t i = 0; i < cuts.size(); ++i) {
+  for (size_t i = 0; i < layout.cuts.size(); ++i) {
     v1::Stage* stage = request.mutable_plan()->add_stages();
     stage->set_first_layer(layer);
-    stage->set_end_layer(layer += cuts[i]);
-    stage->set_rank(i);
+    stage->set_end_layer(layer += layout.cuts[i]);
+    stage->set_rank(static_cast<uint32_t>(layout.rank_of_stage[i]));
   }
-  for (size_t i = 0; i < cuts.size(); ++i) {
-    request.set_rank(i);
+  pipeline.rank_of_stage_ = std::move(layout.rank_of_stage);
+  pipeline.train_ = layout.train.empty() ? pipeline.TableOf(RunOrder::kGpipe) : std::move(layout.train);
+  for (const ActionList& list : pipeline.train_) *request.mutable_plan()->add_train() = ToProto(list);
+  for (size_t i = 0; i < pipeline.train_.size(); ++i) {
+    request.set_rank(static_cast<uint32_t>(i));
     PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank, device->Load(request));
     pipeline.ranks_.push_back(std::move(rank));
   }
   return pipeline;
+}
+
+ActionTable Pipeline::TableOf(RunOrder order) const {
+  ActionTable table(*std::max_element(rank_of_stage_.begin(), rank_of_stage_.end()) + 1);
+  const int count = static_cast<int>(request_.plan().micro_batches());
+  const auto add = [&](ActionKind kind, int micro_batch) {
+    const bool forward = kind == ActionKind::kForward;
+    for (int i = 0; i < stages(); ++i) {
+      const int stage = forward ? i : stages() - 1 - i;
+      table[rank_of_stage_[stage]].push_back({stage, kind, micro_batch});
+    }
+  };
+  for (int i = 0; i < count; ++i) {
+    add(ActionKind::kForward, order == RunOrder::kReverseForward ? count - 1 - i : i);
+    if (order == RunOrder::kOneFOneB) add(ActionKind::kBackward, i);
+  }
+  for (int i = 0; order != RunOrder::kOneFOneB && i < count; ++i) {
+    add(ActionKind::kBackward, order == RunOrder::kReverseBackward ? count - 1 - i : i);
+  }
+  return table;
 }
 
 absl::Status Pipeline::Begin(Pass pass) {
@@ -58,7 +91,8 @@ absl::Status Pipeline::Timed(const char* part, int stage, absl::FunctionRef<absl
 }
 
 absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micro_batch) {
-  PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, ranks_[from]->TakeOutput(from, direction, micro_batch));
+  if (rank_of_stage_[from] == rank_of_stage_[to]) return absl::OkStatus();
+  PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, Of(from)->TakeOutput(from, direction, micro_batch));
   ReceivedTensor received;
   received.meta = view.meta;
   received.bytes = view.bytes;
@@ -66,57 +100,105 @@ absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micr
   received.data = std::shared_ptr<char[]>(static_cast<char*>(std::aligned_alloc(limits::kTensorAlignment, room)),
                                           [](char* data) { std::free(data); });
   std::memcpy(received.data.get(), view.data, view.bytes);
-  return ranks_[to]->GiveInput(to, direction, micro_batch, std::move(received));
+  return Of(to)->GiveInput(to, direction, micro_batch, std::move(received));
+}
+
+bool Pipeline::Ready(const Action& action, const Done& done) const {
+  const auto [stage, kind, micro_batch, fused] = action;
+  if (kind == ActionKind::kForward) return stage == 0 || done.contains({stage - 1, kind, micro_batch});
+  if (kind != ActionKind::kBackward && kind != ActionKind::kInputGradient) return true;
+  return stage == stages() - 1 || done.contains({stage + 1, ActionKind::kInputGradient, micro_batch});
+}
+
+absl::Status Pipeline::Run(const Action& action, Done* done) {
+  const auto [stage, kind, micro_batch, fused] = action;
+  switch (kind) {
+    case ActionKind::kForward:
+      PENSTOCK_RETURN_IF_ERROR(Timed("forward", stage, [&] { return Of(stage)->Forward(stage, micro_batch); }));
+      done->insert({stage, kind, micro_batch});
+      if (stage == stages() - 1) return absl::OkStatus();
+      return Carry(stage, stage + 1, v1::DIRECTION_FORWARD, micro_batch);
+    case ActionKind::kBackward:
+      PENSTOCK_RETURN_IF_ERROR(Run({stage, ActionKind::kInputGradient, micro_batch}, done));
+      return Run({stage, ActionKind::kWeightGradient, micro_batch}, done);
+    case ActionKind::kInputGradient:
+      PENSTOCK_RETURN_IF_ERROR(
+          Timed("input gradient", stage, [&] { return Of(stage)->InputGradient(stage, micro_batch); }));
+      done->insert({stage, kind, micro_batch});
+      if (stage == 0) return absl::OkStatus();
+      return Carry(stage, stage - 1, v1::DIRECTION_BACKWARD, micro_batch);
+    case ActionKind::kWeightGradient:
+      return Timed("weight gradient", stage, [&] { return Of(stage)->WeightGradient(stage, micro_batch); });
+    case ActionKind::kRecompute:
+      return Timed("recompute", stage, [&] { return Of(stage)->Recompute(stage, micro_batch); });
+    default:
+      return absl::InvalidArgumentError("the table holds compute actions only");
+  }
+}
+
+absl::Status Pipeline::Walk(const ActionTable& table) {
+  Done done;
+  std::vector<size_t> next(table.size(), 0);
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (size_t r = 0; r < table.size(); ++r) {
+      for (; next[r] < table[r].size() && Ready(table[r][next[r]], done); ++next[r], moved = true) {
+        PENSTOCK_RETURN_IF_ERROR(Annotate(Run(table[r][next[r]], &done), ToText(table[r][next[r]])));
+      }
+    }
+  }
+  std::string stuck;
+  for (size_t r = 0; r < table.size(); ++r) {
+    if (next[r] < table[r].size()) absl::StrAppend(&stuck, " rank ", r, " at ", ToText(table[r][next[r]]), ";");
+  }
+  return stuck.empty() ? absl::OkStatus() : absl::InternalError(absl::StrCat("the table is stuck:", stuck));
 }
 
 absl::Status Pipeline::Forward(int micro_batch) {
+  Done done;
   for (int stage = 0; stage < stages(); ++stage) {
-    if (stage > 0) PENSTOCK_RETURN_IF_ERROR(Carry(stage - 1, stage, v1::DIRECTION_FORWARD, micro_batch));
-    PENSTOCK_RETURN_IF_ERROR(Timed("forward", stage, [&] { return ranks_[stage]->Forward(stage, micro_batch); }));
+    PENSTOCK_RETURN_IF_ERROR(Run({stage, ActionKind::kForward, micro_batch}, &done));
   }
   return absl::OkStatus();
 }
 
-absl::Status Pipeline::Backward(int micro_batch) {
-  for (int stage = stages() - 1; stage >= 0; --stage) {
-    if (stage < stages() - 1) PENSTOCK_RETURN_IF_ERROR(Carry(stage + 1, stage, v1::DIRECTION_BACKWARD, micro_batch));
-    PENSTOCK_RETURN_IF_ERROR(Timed("backward", stage, [&] { return ranks_[stage]->Backward(stage, micro_batch); }));
-  }
-  return absl::OkStatus();
+absl::StatusOr<StepReport> Pipeline::Step(uint64_t step) {
+  observer_ = nullptr;
+  return RunStep(step, train_);
 }
 
 absl::StatusOr<StepReport> Pipeline::Step(uint64_t step, RunOrder order, const Observer& observer) {
   observer_ = observer;
+  return RunStep(step, TableOf(order));
+}
+
+absl::StatusOr<StepReport> Pipeline::RunStep(uint64_t step, const ActionTable& table) {
   Pass pass;
   pass.mode = v1::PASS_TRAIN;
   pass.step = step;
   PENSTOCK_RETURN_IF_ERROR(Begin(pass));
-  const int count = request_.plan().micro_batches();
-  for (int i = 0; i < count; ++i) {
-    PENSTOCK_RETURN_IF_ERROR(Forward(order == RunOrder::kReverseForward ? count - 1 - i : i));
-    if (order == RunOrder::kOneFOneB) PENSTOCK_RETURN_IF_ERROR(Backward(i));
-  }
-  for (int i = 0; order != RunOrder::kOneFOneB && i < count; ++i) {
-    PENSTOCK_RETURN_IF_ERROR(Backward(order == RunOrder::kReverseBackward ? count - 1 - i : i));
-  }
+  PENSTOCK_RETURN_IF_ERROR(Walk(table));
   StepReport report;
-  double squared = 0;
-  for (int stage = 0; stage < stages(); ++stage) {
+  std::map<std::string, double> squares;
+  for (int rank = 0; rank < ranks(); ++rank) {
     absl::StatusOr<PassResult> ended = absl::InternalError("no result");
-    PENSTOCK_RETURN_IF_ERROR(Timed("end", stage, [&] { return (ended = ranks_[stage]->EndPass()).status(); }));
+    PENSTOCK_RETURN_IF_ERROR(Timed("end", rank, [&] { return (ended = ranks_[rank]->EndPass()).status(); }));
     const PassResult& result = *ended;
-    for (const v1::ParameterNorm& norm : result.norms) squared += norm.squared();
+    for (const v1::ParameterNorm& norm : result.norms) squares[norm.name()] = norm.squared();
     for (double loss : result.losses) report.loss += loss;
     report.finite = report.finite && result.finite;
   }
+  // In model order, as the coordinator adds them, whichever rank holds a parameter.
+  double squared = 0;
+  for (const std::string& name : parameters_) squared += squares.at(name);
   report.grad_norm = std::sqrt(squared);
   v1::StepDecision decision;
   decision.set_commit(true);
   decision.set_grad_norm(report.grad_norm);
   const double clip = request_.spec().train().grad_clip();
   decision.set_clip_scale(clip > 0 && report.grad_norm > clip ? clip / (report.grad_norm + 1e-6) : 1);
-  for (int stage = 0; stage < stages(); ++stage) {
-    PENSTOCK_RETURN_IF_ERROR(Timed("update", stage, [&] { return ranks_[stage]->Update(decision); }));
+  for (int rank = 0; rank < ranks(); ++rank) {
+    PENSTOCK_RETURN_IF_ERROR(Timed("update", rank, [&] { return ranks_[rank]->Update(decision); }));
   }
   return report;
 }
@@ -127,11 +209,12 @@ absl::StatusOr<v1::EvalSums> Pipeline::Evaluate(uint64_t batch) {
   pass.step = batch;
   PENSTOCK_RETURN_IF_ERROR(Begin(pass));
   for (uint32_t i = 0; i < request_.plan().micro_batches(); ++i) PENSTOCK_RETURN_IF_ERROR(Forward(i));
-  PassResult last;
+  v1::EvalSums sums;
   for (const auto& rank : ranks_) {
-    PENSTOCK_ASSIGN_OR_RETURN(last, rank->EndPass());
+    PENSTOCK_ASSIGN_OR_RETURN(const PassResult result, rank->EndPass());
+    if (result.eval.has_value()) sums = *result.eval;
   }
-  return last.eval.value();
+  return sums;
 }
 
 absl::StatusOr<int64_t> Pipeline::NextToken(const std::vector<int64_t>& tokens, double temperature, uint32_t top_k,
@@ -144,11 +227,13 @@ absl::StatusOr<int64_t> Pipeline::NextToken(const std::vector<int64_t>& tokens, 
   pass.seed = seed;
   PENSTOCK_RETURN_IF_ERROR(Begin(pass));
   PENSTOCK_RETURN_IF_ERROR(Forward(0));
-  PassResult last;
+  std::optional<int64_t> next;
   for (const auto& rank : ranks_) {
-    PENSTOCK_ASSIGN_OR_RETURN(last, rank->EndPass());
+    PENSTOCK_ASSIGN_OR_RETURN(const PassResult result, rank->EndPass());
+    if (result.next_token.has_value()) next = result.next_token;
   }
-  return last.next_token.value();
+  if (!next.has_value()) return absl::InternalError("no rank chose a token");
+  return *next;
 }
 
 absl::StatusOr<std::string> Pipeline::Hash() {

@@ -53,20 +53,26 @@ std::string Spec(const std::string& path) {
 
 // Each layer is a stage of its own: the same computations, cut everywhere.
 void TimeLayers(Pipeline* pipeline, int steps) {
+  const std::vector<const char*> parts = {"forward", "input gradient", "weight gradient", "end", "update"};
   std::map<std::string, std::vector<absl::Duration>> spent;  // "forward": by stage
-  for (const char* kind : {"forward", "backward", "end", "update"}) spent[kind].resize(pipeline->stages());
+  for (const char* part : parts) spent[part].resize(pipeline->stages());
   for (int step = 1; step <= steps; ++step) {
     CHECK(pipeline
               ->Step(step, RunOrder::kOneFOneB,
-                     [&](const char* kind, int stage, absl::Duration took) {
-                       if (step > 1) spent[kind][stage] += took;
+                     [&](const char* part, int stage, absl::Duration took) {
+                       if (step > 1) spent[part][stage] += took;
                      })
               .ok());
   }
-  absl::PrintF("%-8s %12s %12s %12s %12s   ms a step\n", "layer", "forward", "backward", "end", "update");
+  absl::PrintF("%-8s", "layer");
+  for (const char* part : parts) absl::PrintF(" %16s", part);
+  absl::PrintF("   ms a step\n");
   for (int stage = 0; stage < pipeline->stages(); ++stage) {
-    const auto ms = [&](const char* kind) { return absl::ToDoubleMilliseconds(spent[kind][stage]) / (steps - 1); };
-    absl::PrintF("%-8d %12.2f %12.2f %12.2f %12.2f\n", stage, ms("forward"), ms("backward"), ms("end"), ms("update"));
+    absl::PrintF("%-8d", stage);
+    for (const char* part : parts) {
+      absl::PrintF(" %16.2f", absl::ToDoubleMilliseconds(spent[part][stage]) / (steps - 1));
+    }
+    absl::PrintF("\n");
   }
 }
 

@@ -114,15 +114,22 @@ class AttentionFunction final : public LayerFunction {
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
+    std::array<at::Tensor, 3> gradients = CoreBackward(AsRows(gradient), tape, sink);
+    return ProjectBackward(tape->Pop(), std::move(gradients), context, sink);
+  }
+
+ private:
+  // From the gradient of the output's rows to those of queries, keys and values as the projections made them. What
+  // attention kept is free when this returns.
+  std::array<at::Tensor, 3> CoreBackward(const at::Tensor& rows, Tape* tape, GradientSink* sink) {
     AttentionCore::Kept kept;
     kept.state = tape->Pop();
     kept.out = tape->Pop();
-    const at::Tensor v = tape->Pop(), k = tape->Pop(), q = tape->Pop(), x = tape->Pop();
-    const int64_t batch = x.size(0), time = x.size(1), dim = x.size(2);
-    const at::Tensor rows = AsRows(gradient);
-    output_.AddGradients(kept.out.transpose(1, 2).reshape({batch * time, dim}), rows, sink);
+    const at::Tensor v = tape->Pop(), k = tape->Pop(), q = tape->Pop();
+    const int64_t batch = q.size(0), time = q.size(2), width = q.size(3);
+    output_.AddGradients(kept.out.transpose(1, 2).reshape(rows.sizes()), rows, sink);
     const at::Tensor out_gradient =
-        output_.InputGradient(rows).view({batch, time, options_.heads, dim / options_.heads}).transpose(1, 2);
+        output_.InputGradient(rows).view({batch, time, options_.heads, width}).transpose(1, 2);
     auto [dq, dk, dv] = AttentionCore::Backward(out_gradient, q, k, v, kept);
     dk = SumRepeated(dk);
     dv = SumRepeated(dv);
@@ -130,10 +137,9 @@ class AttentionFunction final : public LayerFunction {
       dq = rotary_.Turn(dq, /*back=*/true);
       dk = rotary_.Turn(dk, /*back=*/true);
     }
-    return ProjectBackward(x, {dq, dk, dv}, context, sink);
+    return {std::move(dq), std::move(dk), std::move(dv)};
   }
 
- private:
   int64_t repeats() const { return options_.heads / options_.kv_heads; }
 
   // Queries, keys, values as views [batch, heads, time, width] of the projections' outputs.
@@ -153,8 +159,8 @@ class AttentionFunction final : public LayerFunction {
   }
 
   // The reverse of Project: gradients of the projections' weights and of x.
-  at::Tensor ProjectBackward(const at::Tensor& x, const std::array<at::Tensor, 3>& gradients,
-                             const LayerContext& context, GradientSink* sink) {
+  at::Tensor ProjectBackward(const at::Tensor& x, std::array<at::Tensor, 3> gradients, const LayerContext& context,
+                             GradientSink* sink) {
     const at::Tensor input = AsRows(x);
     const int64_t width = x.size(2) / options_.heads;
     at::Tensor dx;
@@ -162,10 +168,11 @@ class AttentionFunction final : public LayerFunction {
     for (const LinearMap& projection : projections_) {
       std::vector<at::Tensor> columns;
       for (int64_t left = projection.weight->value.size(0); left > 0; ++part) {
-        columns.push_back(gradients[part].transpose(1, 2));
+        columns.push_back(std::exchange(gradients[part], {}).transpose(1, 2));
         left -= Heads(part) * width;
       }
       const at::Tensor out = at::cat(columns, 2).view({input.size(0), -1});
+      columns.clear();
       projection.AddGradients(input, out, sink);
       if (!context.input_gradient) continue;
       at::Tensor term = projection.InputGradient(out);

@@ -155,8 +155,9 @@ LayerFunctionPtr LayerBuilder::Build() const {
     case v1::Layer::kLmHead:
       return MakeLinear(Linear(""));
     case v1::Layer::kDelay:
-      return MakeDelay(parts_->clock, absl::Microseconds(layer_.delay().forward_us()),
-                       absl::Microseconds(layer_.delay().input_grad_us() + layer_.delay().weight_grad_us()));
+      return MakeDelay(parts_->clock, {absl::Microseconds(layer_.delay().forward_us()),
+                                       absl::Microseconds(layer_.delay().input_grad_us()),
+                                       absl::Microseconds(layer_.delay().weight_grad_us())});
     case v1::Layer::KIND_NOT_SET:
       break;
   }

@@ -63,13 +63,16 @@ class SwiGluFunction final : public LayerFunction {
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
-    const at::Tensor up = tape->Pop(), gate = tape->Pop(), x = tape->Pop();
-    const at::Tensor rows = AsRows(gradient), input = AsRows(x);
+    at::Tensor up = tape->Pop(), gate = tape->Pop();
+    const at::Tensor x = tape->Pop(), rows = AsRows(gradient), input = AsRows(x);
     at::Tensor activated = at::silu(gate);
     at::Tensor hidden_gradient = down_.InputGradient(rows);
     down_.AddGradients(at::mul(activated, up), rows, sink);
     const at::Tensor up_gradient = activated.mul_(hidden_gradient);
-    const at::Tensor gate_gradient = at::silu_backward(hidden_gradient.mul_(up), gate);
+    at::Tensor gate_gradient = hidden_gradient.mul_(up);
+    up.reset();
+    at::silu_backward_out(gate_gradient, gate_gradient, gate);
+    gate.reset();
     gate_.AddGradients(input, gate_gradient, sink);
     up_.AddGradients(input, up_gradient, sink);
     if (!context.input_gradient) return {};

@@ -29,8 +29,13 @@ LayerFunctionPtr MakeDropout(std::string name, double p);
 // [batch, a, b, ...] -> [batch, a·b·...].
 LayerFunctionPtr MakeFlatten();
 
+struct DelayTimes {
+  absl::Duration forward;
+  absl::Duration input_gradient;
+  absl::Duration weight_gradient;
+};
 // Sleeps; passes its input on.
-LayerFunctionPtr MakeDelay(Clock* clock, absl::Duration forward, absl::Duration backward);
+LayerFunctionPtr MakeDelay(Clock* clock, DelayTimes times);
 
 // Tokens [batch, time] int64 -> [batch, time, dim]. weight: [vocab, dim].
 LayerFunctionPtr MakeEmbedding(Parameter* weight);

@@ -22,16 +22,35 @@ struct Parameter {
   at::Tensor value;
   at::Tensor gradient;        // meaningless while !has_gradient
   bool has_gradient = false;  // a first term has been copied into `gradient` since the last update
+
+  // gradient += term. The first term is copied, not added to zero: that would turn -0.0 into 0.0.
+  void AddGradient(const at::Tensor& term) {
+    if (has_gradient) {
+      gradient.add_(term);
+    } else {
+      gradient.copy_(term);
+    }
+    has_gradient = true;
+  }
 };
 
-// Where a layer puts the gradients of its parameters.
+// One term of a parameter's gradient that may wait: it holds the factors that it is computed from, and nothing else.
+class PendingGradient {
+ public:
+  virtual ~PendingGradient() = default;
+  // Computes it and adds it to the parameter's gradient. Called once.
+  virtual void AddUp() = 0;
+};
+
+// Where a layer puts the gradients of its parameters. A parameter gets its terms by one of the two ways, always the
+// same: each way has an order of its own.
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
-  // parameter->gradient += gradient.
+  // For what costs little once the input's gradient is known: biases, norms. parameter->gradient += gradient.
   virtual void Add(Parameter* parameter, at::Tensor gradient) = 0;
-  // parameter->gradient += a.mm(b).
-  virtual void AddProduct(Parameter* parameter, at::Tensor a, at::Tensor b) = 0;
+  // For what costs as much as the input's gradient: it waits for the action that computes weight gradients.
+  virtual void Defer(std::unique_ptr<PendingGradient> gradient) = 0;
 };
 
 // What a layer kept from its forward pass on one micro-batch: a stack, so that Backward takes in the reverse order.
@@ -64,6 +83,7 @@ struct LayerContext {
   uint64_t step = 0;
   int micro_batch = 0;
   bool training = false;
+  bool again = false;  // the forward pass was run before and runs once more (recompute): statistics are taken already
   bool input_gradient = true;  // false: nobody needs the gradient of this layer's input (the model's first layer)
 };
 
@@ -72,7 +92,7 @@ class LayerFunction {
   virtual ~LayerFunction() = default;
 
   // Args:    x: [batch, ...], contiguous.
-  //          tape: takes what Backward needs; null when there will be no Backward.
+  //          tape: takes what Backward needs; null when there will be no Backward, or another Forward before it.
   // Returns: the output; it may share memory with x, or with what is on the tape.
   virtual at::Tensor Forward(at::Tensor x, const LayerContext& context, Tape* tape) = 0;
 

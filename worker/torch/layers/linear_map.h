@@ -2,9 +2,33 @@
 #ifndef PENSTOCK_WORKER_TORCH_LAYERS_LINEAR_MAP_H_
 #define PENSTOCK_WORKER_TORCH_LAYERS_LINEAR_MAP_H_
 
+#include <memory>
+#include <utility>
+
 #include "worker/torch/layers/layer_function.h"
 
 namespace penstock {
+
+// parameter->gradient += a.mm(b), always by the same call into the sum.
+class ProductGradient final : public PendingGradient {
+ public:
+  ProductGradient(Parameter* parameter, at::Tensor a, at::Tensor b)
+      : parameter_(parameter), a_(std::move(a)), b_(std::move(b)) {}
+
+  void AddUp() override {
+    if (parameter_->has_gradient) {
+      parameter_->gradient.addmm_(a_, b_);
+    } else {
+      at::mm_out(parameter_->gradient, a_, b_);
+    }
+    parameter_->has_gradient = true;
+  }
+
+ private:
+  Parameter* const parameter_;
+  const at::Tensor a_;
+  const at::Tensor b_;
+};
 
 struct LinearMap {
   Parameter* weight = nullptr;  // [out, in]
@@ -19,8 +43,9 @@ struct LinearMap {
   // gradient: [rows, out]. Returns: of x, [rows, in].
   at::Tensor InputGradient(const at::Tensor& gradient) const { return at::mm(gradient, weight->value); }
 
+  // x, gradient: held until the weight's gradient is computed.
   void AddGradients(const at::Tensor& x, const at::Tensor& gradient, GradientSink* sink) const {
-    sink->AddProduct(weight, gradient.t(), x);
+    sink->Defer(std::make_unique<ProductGradient>(weight, gradient.t(), x));
     if (bias != nullptr) sink->Add(bias, gradient.sum(0));
   }
 };

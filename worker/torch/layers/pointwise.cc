@@ -108,26 +108,37 @@ class FlattenFunction final : public LayerFunction {
   }
 };
 
+// The part of a delay that stands for weight gradients.
+class DelayGradient final : public PendingGradient {
+ public:
+  DelayGradient(Clock* clock, absl::Duration duration) : clock_(clock), duration_(duration) {}
+
+  void AddUp() override { clock_->Sleep(duration_); }
+
+ private:
+  Clock* const clock_;
+  const absl::Duration duration_;
+};
+
 // Stands for a network's compute when the runtime itself is measured.
 class DelayFunction final : public LayerFunction {
  public:
-  DelayFunction(Clock* clock, absl::Duration forward, absl::Duration backward)
-      : clock_(clock), forward_(forward), backward_(backward) {}
+  DelayFunction(Clock* clock, DelayTimes times) : clock_(clock), times_(times) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape*) override {
-    clock_->Sleep(forward_);
+    clock_->Sleep(times_.forward);
     return x;
   }
 
-  at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape*, GradientSink*) override {
-    clock_->Sleep(backward_);
+  at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape*, GradientSink* sink) override {
+    clock_->Sleep(times_.input_gradient);
+    sink->Defer(std::make_unique<DelayGradient>(clock_, times_.weight_gradient));
     return gradient;
   }
 
  private:
   Clock* const clock_;
-  const absl::Duration forward_;
-  const absl::Duration backward_;
+  const DelayTimes times_;
 };
 
 }  // namespace
@@ -140,8 +151,6 @@ LayerFunctionPtr MakeDropout(std::string name, double p) {
 
 LayerFunctionPtr MakeFlatten() { return std::make_unique<FlattenFunction>(); }
 
-LayerFunctionPtr MakeDelay(Clock* clock, absl::Duration forward, absl::Duration backward) {
-  return std::make_unique<DelayFunction>(clock, forward, backward);
-}
+LayerFunctionPtr MakeDelay(Clock* clock, DelayTimes times) { return std::make_unique<DelayFunction>(clock, times); }
 
 }  // namespace penstock

@@ -5,6 +5,23 @@
 namespace penstock {
 namespace {
 
+// The sum of each token's gradients.
+class LookupGradient final : public PendingGradient {
+ public:
+  LookupGradient(Parameter* weight, at::Tensor tokens, at::Tensor gradient)
+      : weight_(weight), tokens_(std::move(tokens)), gradient_(std::move(gradient)) {}
+
+  void AddUp() override {
+    weight_->AddGradient(at::embedding_dense_backward(gradient_, tokens_, weight_->value.size(0), /*padding_idx=*/-1,
+                                                      /*scale_grad_by_freq=*/false));
+  }
+
+ private:
+  Parameter* const weight_;
+  const at::Tensor tokens_;
+  const at::Tensor gradient_;
+};
+
 class EmbeddingFunction final : public LayerFunction {
  public:
   explicit EmbeddingFunction(Parameter* weight) : weight_(weight) {}
@@ -16,9 +33,7 @@ class EmbeddingFunction final : public LayerFunction {
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape* tape, GradientSink* sink) override {
-    const at::Tensor tokens = tape->Pop();
-    sink->Add(weight_, at::embedding_dense_backward(gradient, tokens, weight_->value.size(0), /*padding_idx=*/-1,
-                                                    /*scale_grad_by_freq=*/false));
+    sink->Defer(std::make_unique<LookupGradient>(weight_, tape->Pop(), std::move(gradient)));
     return {};
   }
 

@@ -6,38 +6,62 @@
 namespace penstock {
 namespace {
 
+struct ConvolutionShape {
+  std::array<int64_t, 2> stride;
+  std::array<int64_t, 2> padding;
+};
+constexpr std::array<int64_t, 2> kOne = {1, 1};
+constexpr std::array<int64_t, 2> kZero = {0, 0};
+
+class KernelGradient final : public PendingGradient {
+ public:
+  KernelGradient(Parameter* weight, at::Tensor x, at::Tensor gradient, ConvolutionShape shape)
+      : weight_(weight), x_(std::move(x)), gradient_(std::move(gradient)), shape_(shape) {}
+
+  void AddUp() override {
+    weight_->AddGradient(
+        std::get<1>(at::convolution_backward(gradient_, x_, weight_->value, std::nullopt, shape_.stride, shape_.padding,
+                                             kOne, /*transposed=*/false, kZero, /*groups=*/1, {false, true, false})));
+  }
+
+ private:
+  Parameter* const weight_;
+  const at::Tensor x_;
+  const at::Tensor gradient_;
+  const ConvolutionShape shape_;
+};
+
 class Conv2dFunction final : public LayerFunction {
  public:
   Conv2dFunction(Parameter* weight, Parameter* bias, int64_t stride, int64_t padding)
-      : weight_(weight), bias_(bias), stride_({stride, stride}), padding_({padding, padding}) {}
+      : weight_(weight), bias_(bias), shape_({{stride, stride}, {padding, padding}}) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
     const std::optional<at::Tensor> bias = bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
-    at::Tensor y = at::convolution(x, weight_->value, bias, stride_, padding_, kOne, /*transposed=*/false, kZero,
-                                   /*groups=*/1);
+    at::Tensor y = at::convolution(x, weight_->value, bias, shape_.stride, shape_.padding, kOne,
+                                   /*transposed=*/false, kZero, /*groups=*/1);
     if (tape != nullptr) tape->Push(std::move(x));
     return y.contiguous();
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
-    const at::Tensor x = tape->Pop();
-    const std::vector<int64_t> bias_sizes = {weight_->value.size(0)};
-    auto [dx, dweight, dbias] =
-        at::convolution_backward(gradient, x, weight_->value, bias_sizes, stride_, padding_, kOne, /*transposed=*/false,
-                                 kZero, /*groups=*/1, {context.input_gradient, true, bias_ != nullptr});
-    sink->Add(weight_, std::move(dweight));
-    if (bias_ != nullptr) sink->Add(bias_, std::move(dbias));
+    at::Tensor x = tape->Pop();
+    at::Tensor dx;
+    if (context.input_gradient) {
+      dx =
+          std::get<0>(at::convolution_backward(gradient, x, weight_->value, std::nullopt, shape_.stride, shape_.padding,
+                                               kOne, /*transposed=*/false, kZero, /*groups=*/1, {true, false, false}));
+    }
+    // Not by the same call: oneDNN would compute the kernel's gradient beside it.
+    if (bias_ != nullptr) sink->Add(bias_, gradient.sum({0, 2, 3}));
+    sink->Defer(std::make_unique<KernelGradient>(weight_, std::move(x), std::move(gradient), shape_));
     return dx;
   }
 
  private:
-  static constexpr std::array<int64_t, 2> kOne = {1, 1};
-  static constexpr std::array<int64_t, 2> kZero = {0, 0};
-
   Parameter* const weight_;
   Parameter* const bias_;
-  const std::array<int64_t, 2> stride_;
-  const std::array<int64_t, 2> padding_;
+  const ConvolutionShape shape_;
 };
 
 struct PoolArgs {
@@ -121,7 +145,7 @@ class BatchNormFunction final : public LayerFunction {
     const at::Tensor batch_variance = at::zeros_like(statistics_->variance());
     auto [y, mean, invstd] = at::native_batch_norm(x, weight_->value, bias_->value, batch_mean, batch_variance,
                                                    /*training=*/true, /*momentum=*/1, eps_);
-    statistics_->Add(context.micro_batch, x.numel() / x.size(1), batch_mean, batch_variance);
+    if (!context.again) statistics_->Add(context.micro_batch, x.numel() / x.size(1), batch_mean, batch_variance);
     if (tape != nullptr) {
       tape->Push(std::move(x));
       tape->Push(std::move(mean));
