@@ -1,12 +1,16 @@
 #include "spec/job_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/schedule_kind.h"
 #include "model/layer_kind.h"
 
 namespace penstock {
@@ -59,6 +63,8 @@ class JobCheck {
   }
   void Dataset(const std::string& path, const v1::Dataset& dataset);
   void ExplicitSplit();
+  void ScheduleNeeds();
+  void CsvNeeds();
   void Vocabulary(const ModelInfo& info);
   void BatchNorms(const ModelInfo& info);
 
@@ -130,6 +136,11 @@ void JobCheck::ExplicitSplit() {
 
 void JobCheck::StagesFit() {
   const v1::Pipeline& pipeline = spec_.pipeline();
+  if (places_.Sound("model.layers") && pipeline.recompute() == v1::Pipeline::RECOMPUTE_LAYERS) {
+    Must(pipeline.recompute_layers_size() == spec_.model().layers_size(), "pipeline.recompute",
+         absl::StrCat("has ", pipeline.recompute_layers_size(), " entries, but the model has ",
+                      spec_.model().layers_size(), " layers: each needs one"));
+  }
   if (pipeline.has_plan()) return;
   ExplicitSplit();
   const uint32_t layers = static_cast<uint32_t>(spec_.model().layers_size());
@@ -154,9 +165,7 @@ void JobCheck::Pipeline() {
     Must(micro_batches >= 1, "pipeline.micro_batches", "is 0: it must be at least 1");
     Must(micro_batches <= kMaxMicroBatches, "pipeline.micro_batches",
          absl::StrCat("is ", micro_batches, ": at most ", kMaxMicroBatches, " are possible"));
-    const std::string& schedule = pipeline.schedule();
-    Must(schedule == "gpipe" || schedule == "1f1b" || schedule == "auto", "pipeline.schedule",
-         absl::StrCat("is '", schedule, "': this version has gpipe, 1f1b and auto"));
+    ScheduleNeeds();
   }
   const uint32_t batch = spec_.train().batch_size();
   if (batch >= 1 && places_.Sound("train.batch_size")) {
@@ -164,6 +173,43 @@ void JobCheck::Pipeline() {
          absl::StrCat(pipeline.has_plan() ? "cuts a mini-batch into " : "is ", micro_batches, ", but a mini-batch has ",
                       batch, " samples (train.batch_size): each micro-batch needs at least one"));
   }
+}
+
+// Whether the schedule can be made of so many stages and micro-batches.
+void JobCheck::ScheduleNeeds() {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  if (!places_.Sound("pipeline.schedule") || pipeline.stages() < 1 || pipeline.micro_batches() < 1) return;
+  if (pipeline.schedule() == kCsvSchedule) return CsvNeeds();
+  const PipelineShape shape{static_cast<int>(pipeline.stages()), std::max(1, static_cast<int>(pipeline.chunks())),
+                            static_cast<int>(pipeline.micro_batches()), static_cast<int>(pipeline.group()),
+                            pipeline.reverse()};
+  const ScheduleKind* kind = FindScheduleKind(pipeline.schedule());
+  if (kind == nullptr) {
+    Must(pipeline.schedule() == kAutoSchedule, "pipeline.schedule",
+         absl::StrCat("is '", pipeline.schedule(), "': there are ", absl::StrJoin(ScheduleNames(), ", "), ", auto"));
+    Must(shape.stages % shape.chunks == 0, "pipeline.stages",
+         absl::StrCat("is ", shape.stages, ", which cannot be dealt out to ranks of ", shape.chunks,
+                      " stages each (pipeline.chunks)"));
+    return;
+  }
+  for (const char* key : {"stages", "chunks", "micro_batches", "group", "order"}) {
+    if (!places_.Sound(absl::StrCat("pipeline.", key))) return;
+  }
+  if (const std::optional<UnmetNeed> unmet = FindUnmetNeed(*kind, shape)) Error(unmet->key, unmet->text);
+}
+
+void JobCheck::CsvNeeds() {
+  const v1::Pipeline& pipeline = spec_.pipeline();
+  uint32_t stages = 0;
+  for (const v1::RankActions& list : pipeline.csv()) {
+    for (const v1::Action& action : list.actions()) stages = std::max(stages, action.stage() + 1);
+  }
+  // None: its own reading found a fault.
+  Must(stages == 0 || stages == pipeline.stages(), "pipeline.stages",
+       absl::StrCat("is ", pipeline.stages(), ", but the csv has actions of ", stages, " stages"));
+  Must(pipeline.recompute() != v1::Pipeline::RECOMPUTE_BOUNDARY &&
+           pipeline.recompute() != v1::Pipeline::RECOMPUTE_EXCEPT_LAST,
+       "pipeline.recompute", "stands beside a csv: write R's into its lists, before the B or I that needs them");
 }
 
 void JobCheck::Train() {

@@ -13,6 +13,7 @@
 #include "spec/job_sections.h"
 #include "spec/model_file.h"
 #include "spec/override.h"
+#include "spec/pipeline_section.h"
 
 namespace penstock {
 namespace {
@@ -24,6 +25,7 @@ v1::Pipeline DefaultPipeline() {
   pipeline.set_split(v1::Pipeline::SPLIT_AUTO);
   pipeline.set_micro_batches(1);
   pipeline.set_schedule("gpipe");
+  pipeline.set_chunks(1);
   return pipeline;
 }
 

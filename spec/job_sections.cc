@@ -9,37 +9,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "spec/plan_file.h"
+#include "spec/version_keys.h"
 
 namespace penstock {
 namespace {
 
 // What fits the specs' fields; the sense of a value is checked elsewhere.
 constexpr int64_t kMaxUint32 = UINT32_MAX;
-
-// A choice of which this version has only some: the others are known by name, so that the error can say so.
-std::optional<std::string> ChoiceOfVersion(YamlMapping* section, absl::string_view key,
-                                           const std::vector<std::string>& has, const std::vector<std::string>& later,
-                                           YamlErrors* errors) {
-  const YamlNode* node = section->Find(key);
-  if (node == nullptr) return std::nullopt;
-  const bool is_later = node->IsScalar() && std::find(later.begin(), later.end(), node->text) != later.end();
-  if (!is_later) return section->Choice(key, has);
-  const std::string path = section->PathOf(key);
-  errors->Add(*node, path,
-              absl::StrCat(path, ": this version does not have '", node->text, "': it has ", absl::StrJoin(has, ", ")));
-  return std::nullopt;
-}
-
-// A key that this version has only with its neutral value.
-void OnlyNeutral(YamlMapping* section, absl::string_view key, absl::string_view neutral, absl::string_view sentence,
-                 YamlErrors* errors) {
-  const YamlNode* node = section->Find(key);
-  if (node == nullptr || (node->IsScalar() && node->text == neutral)) return;
-  const std::string path = section->PathOf(key);
-  errors->Add(*node, path,
-              absl::StrCat(path, ": this version does not have ", sentence, ": leave it out, or write ", neutral));
-}
 
 void ReadDataset(YamlMapping set, const std::string& folder, YamlErrors* errors, v1::Dataset* dataset) {
   set.Require({"format", "path"});
@@ -70,56 +46,6 @@ void ReadDataset(YamlMapping set, const std::string& folder, YamlErrors* errors,
     dataset->set_scale(1);
   }
   set.Finish();
-}
-
-// The plan: the name of its file, or its content, as a resolved job has it.
-void ReadPlan(YamlMapping* section, const YamlNode& node, const std::string& folder, YamlErrors* errors,
-              v1::Pipeline* pipeline) {
-  for (const char* key : {"stages", "split", "micro_batches", "schedule"}) {
-    section->Refuse(key, absl::StrCat("'", key, "' stands beside 'plan': the plan says it already"));
-  }
-  const std::string path = section->PathOf("plan");
-  v1::Plan plan;
-  if (node.IsMapping()) {
-    plan = ReadPlanNode(node, path, errors);
-  } else if (const std::optional<std::string> name = ToText(node, path, errors)) {
-    const int before = errors->diagnostics()->count();
-    const absl::StatusOr<YamlNode> root = ReadYamlFile(AbsolutePath(folder, *name), errors->diagnostics());
-    YamlErrors plan_errors(errors->diagnostics());
-    if (!root.ok()) {
-      errors->Add(node, path, root.status().message());
-    } else if (errors->diagnostics()->count() == before) {
-      plan = ReadPlanNode(*root, "", &plan_errors);
-    }
-  }
-  pipeline->set_stages(static_cast<uint32_t>(plan.stages_size()));
-  pipeline->set_micro_batches(plan.micro_batches());
-  pipeline->set_schedule(plan.schedule());
-  *pipeline->mutable_plan() = std::move(plan);
-}
-
-void ReadSplit(YamlMapping* section, YamlErrors* errors, v1::Pipeline* pipeline) {
-  pipeline->set_split(v1::Pipeline::SPLIT_AUTO);
-  const YamlNode* node = section->Find("split");
-  if (node == nullptr) return;
-  if (node->IsSequence()) {
-    pipeline->set_split(v1::Pipeline::SPLIT_EXPLICIT);
-    const auto sizes = section->Integers("split", 1, kMaxUint32);
-    for (int64_t size : sizes.value_or(std::vector<int64_t>())) pipeline->add_split_sizes(static_cast<uint32_t>(size));
-    return;
-  }
-  const std::optional<std::string> split =
-      ToChoice(*node, section->PathOf("split"), errors, {"auto", "uniform", "min-variance"});
-  if (split == "uniform") pipeline->set_split(v1::Pipeline::SPLIT_UNIFORM);
-  if (split == "min-variance") pipeline->set_split(v1::Pipeline::SPLIT_MIN_VARIANCE);
-}
-
-void RefusePipelineKeys(YamlMapping* section, YamlErrors* errors) {
-  OnlyNeutral(section, "replicas", "1", "replicas (each stage runs on one worker)", errors);
-  OnlyNeutral(section, "lanes", "1", "lanes", errors);
-  OnlyNeutral(section, "chunks", "1", "chunks (each rank runs one stage)", errors);
-  OnlyNeutral(section, "order", "ascending", "other orders of micro-batches", errors);
-  OnlyNeutral(section, "recompute", "none", "recomputation", errors);
 }
 
 void ReadOptimizer(YamlMapping section, YamlErrors* errors, v1::Optimizer* optimizer) {
@@ -184,29 +110,6 @@ v1::Data ReadDataSection(YamlMapping section, const std::string& folder, YamlErr
   data.set_sequential(section.Choice("order", {"shuffled", "sequential"}) == "sequential");
   section.Finish();
   return data;
-}
-
-v1::Pipeline ReadPipelineSection(YamlMapping section, const std::string& folder, YamlErrors* errors) {
-  v1::Pipeline pipeline;
-  RefusePipelineKeys(&section, errors);
-  if (const YamlNode* plan = section.Find("plan")) {
-    ReadPlan(&section, *plan, folder, errors, &pipeline);
-    section.Finish();
-    return pipeline;
-  }
-  section.Require({"micro_batches"});
-  ReadSplit(&section, errors, &pipeline);
-  // An explicit list says how many stages there are.
-  const int64_t by_split = std::max(pipeline.split_sizes_size(), 1);
-  pipeline.set_stages(static_cast<uint32_t>(section.Integer("stages", 0, kMaxUint32).value_or(by_split)));
-  pipeline.set_micro_batches(static_cast<uint32_t>(section.Integer("micro_batches", 0, kMaxUint32).value_or(1)));
-  pipeline.set_schedule(
-      ChoiceOfVersion(
-          &section, "schedule", {"gpipe", "1f1b", "auto"},
-          {"interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "v-half", "v-min", "dualpipe-v", "ready"}, errors)
-          .value_or("gpipe"));
-  section.Finish();
-  return pipeline;
 }
 
 v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors) {

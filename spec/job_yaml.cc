@@ -7,7 +7,7 @@
 #include "common/yaml.h"
 #include "spec/job_file.h"
 #include "spec/model_file.h"
-#include "spec/plan_file.h"
+#include "spec/pipeline_section.h"
 
 namespace penstock {
 namespace {
@@ -38,31 +38,6 @@ std::string DataToYaml(const v1::Data& data) {
   if (data.has_eval()) absl::StrAppend(&text, DatasetToYaml("eval", data.eval()));
   if (data.train().format() != v1::Dataset::FORMAT_CSV) absl::StrAppend(&text, "  seq_len: ", data.seq_len(), "\n");
   return absl::StrCat(text, "  order: ", data.sequential() ? "sequential" : "shuffled", "\n");
-}
-
-std::string SplitText(const v1::Pipeline& pipeline) {
-  switch (pipeline.split()) {
-    case v1::Pipeline::SPLIT_MIN_VARIANCE:
-      return "min-variance";
-    case v1::Pipeline::SPLIT_UNIFORM:
-      return "uniform";
-    case v1::Pipeline::SPLIT_EXPLICIT:
-      return absl::StrCat("[", absl::StrJoin(pipeline.split_sizes(), ", "), "]");
-    default:
-      return "auto";
-  }
-}
-
-std::string PipelineToYaml(const v1::Pipeline& pipeline) {
-  if (!pipeline.has_plan()) {
-    return absl::StrCat("pipeline: {stages: ", pipeline.stages(), ", split: ", SplitText(pipeline),
-                        ", micro_batches: ", pipeline.micro_batches(), ", schedule: ", pipeline.schedule(), "}\n");
-  }
-  std::string text = "pipeline:\n  plan:\n";
-  for (absl::string_view line : absl::StrSplit(PlanToYaml(pipeline.plan(), {}), '\n', absl::SkipEmpty())) {
-    absl::StrAppend(&text, "    ", line, "\n");
-  }
-  return text;
 }
 
 std::string OptimizerToYaml(const v1::Optimizer& optimizer) {

@@ -115,9 +115,11 @@ v1::Plan ReadPlanNode(const YamlNode& node, const std::string& path, YamlErrors*
     ReadStages(*stages, stages_path, errors, &plan);
   }
   if (const std::vector<YamlNode>* lists = mapping.Sequence("train")) {
-    if (static_cast<int>(lists->size()) != plan.stages_size() && errors->Sound(mapping.PathOf("stages"))) {
+    uint32_t ranks = 0;
+    for (const v1::Stage& stage : plan.stages()) ranks = std::max(ranks, stage.rank() + 1);
+    if (lists->size() != ranks && errors->Sound(mapping.PathOf("stages"))) {
       errors->Add(*mapping.Find("train"), mapping.PathOf("train"),
-                  absl::StrCat("'train' has ", lists->size(), " lists for ", plan.stages_size(),
+                  absl::StrCat("'train' has ", lists->size(), " lists for ", ranks,
                                " ranks; leave it out to have them made from 'schedule'"));
     }
     ReadLists(*lists, mapping.PathOf("train"), errors, &plan);

@@ -28,7 +28,7 @@ ROOMS = {
     "proto": (),
     "common": ("proto",),
     "model": _SHARED,
-    "spec": ("model",) + _SHARED,
+    "spec": ("coordinator/plan", "model") + _SHARED,
     "compiler": ("model",) + _SHARED,
     "coordinator/jobs": _SHARED,
     "coordinator/launch": _SHARED,

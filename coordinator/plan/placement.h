@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "common/action.h"
 #include "common/schedule_kind.h"
 
 namespace penstock {
@@ -30,12 +28,6 @@ Placement OneStagePerRank(int num_stages);
 // ranks, p to 2p-1 up again, stage s on rank 2p-1-s: at the turn two neighbours share rank p-1. REQUIRES: ranks >= 1,
 // chunks >= 1; a V has two chunks.
 Placement MakePlacement(PlacementKind kind, int ranks, int chunks);
-
-// The placement of a table that a person wrote: a stage is where its actions are.
-// Errors: InvalidArgument: a stage's actions are on two ranks, a rank has none, or a stage between has none: the
-// message
-//         names the actions, with rank and position.
-absl::StatusOr<Placement> PlacementOfTable(const ActionTable& table);
 
 }  // namespace penstock
 

@@ -140,6 +140,47 @@ int PeerStage(const Action& action) {
   return up ? action.stage + 1 : action.stage - 1;
 }
 
+absl::StatusOr<Placement> PlacementOfTable(const ActionTable& table, TablePlace* place) {
+  TablePlace unused;
+  TablePlace& at = place == nullptr ? unused : *place;
+  if (table.empty()) return absl::InvalidArgumentError("the table has no ranks");
+  constexpr int kNowhere = -1;
+  size_t actions = 0;
+  for (const ActionList& list : table) actions += list.size();
+  Placement placement;
+  TablePlace highest;  // the first action of the highest stage
+  for (size_t rank = 0; rank < table.size(); ++rank) {
+    at = {static_cast<int>(rank), 0};
+    if (table[rank].empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("rank ", rank, " has no action: every rank runs a stage"));
+    }
+    for (; at.position < table[rank].size(); ++at.position) {
+      const Action& action = table[rank][at.position];
+      // Each stage has an action, so that there cannot be more stages than actions.
+      if (action.stage < 0 || static_cast<size_t>(action.stage) >= actions) {
+        return absl::InvalidArgumentError(absl::StrCat(ToText(action), ": stages are numbered from 0 without gaps"));
+      }
+      if (action.stage >= placement.num_stages()) {
+        placement.rank_of_stage.resize(action.stage + 1, kNowhere);
+        highest = at;
+      }
+      int& owner = placement.rank_of_stage[action.stage];
+      if (owner == kNowhere) owner = at.rank;
+      if (owner == at.rank) continue;
+      return absl::InvalidArgumentError(absl::StrCat(ToText(action), ": stage ", action.stage, " is on rank ", owner,
+                                                     "; every stage is on one rank"));
+    }
+  }
+  at = highest;
+  for (int stage = 0; stage < placement.num_stages(); ++stage) {
+    if (placement.rank_of_stage[stage] != kNowhere) continue;
+    return absl::InvalidArgumentError(absl::StrCat("stage ", stage, " has no action, but stage ",
+                                                   placement.num_stages() - 1,
+                                                   " has: stages are numbered without gaps"));
+  }
+  return placement;
+}
+
 std::vector<size_t> WalkTable(const ActionTable& table, const Placement& placement, int micro_batches,
                               absl::FunctionRef<void(int rank, const Action& action)> visit) {
   const int num_stages = placement.num_stages();

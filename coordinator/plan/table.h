@@ -9,11 +9,18 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/action.h"
 #include "coordinator/plan/placement.h"
 
 namespace penstock {
+
+// Where an action stands, or at a list's end would.
+struct TablePlace {
+  int rank = 0;
+  size_t position = 0;
+};
 
 // One list's words (common/action.h), separated by spaces: "0F0 0SEND_F0 0B0".
 std::string ListText(const ActionList& list);
@@ -29,6 +36,12 @@ ActionTable ComputeOnly(const ActionTable& table);
 // The stage at the other end of a send or receive.
 // REQUIRES: a send or receive.
 int PeerStage(const Action& action);
+
+// The placement of a table that a person wrote: a stage is where its actions are.
+// Errors: InvalidArgument: a rank without action, a stage on two ranks, or one that has no action though a later one
+// has;
+//         `place`, unless null, is then the place of the action, or the end of the list without any.
+absl::StatusOr<Placement> PlacementOfTable(const ActionTable& table, TablePlace* place = nullptr);
 
 // Walks all lists at once, each in its own order, and calls `visit` for every action whose inputs are there: a compute
 // action after those that made its inputs (the gradient of a stage's output comes from the next stage's B or I, never

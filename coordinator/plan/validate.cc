@@ -34,8 +34,9 @@ bool IsForwardPass(ActionKind kind) {
 
 class Validator {
  public:
-  Validator(const ActionTable& table, const Placement& placement, int micro_batches, PassKind pass)
-      : table_(table), placement_(placement), micro_batches_(micro_batches), pass_(pass) {}
+  // `place` may be null; else it gets the place of the fault.
+  Validator(const ActionTable& table, const Placement& placement, int micro_batches, PassKind pass, TablePlace* place)
+      : table_(table), placement_(placement), micro_batches_(micro_batches), pass_(pass), place_(place) {}
 
   // 1. CheckShape and Index: each list belongs to a rank, each action to its list, and none stands twice.
   // 2. CheckBackwards, CheckComplete: nothing is missing, and no backward is whole and split at once.
@@ -58,6 +59,7 @@ class Validator {
   absl::Status Fault(int rank, size_t position, absl::string_view rule) const {
     std::vector<std::optional<size_t>> places(table_.size());
     places[rank] = position;
+    if (place_ != nullptr) *place_ = {rank, position};
     const ActionList& list = table_[rank];
     const std::string what = position < list.size() ? absl::StrCat(" (", ToText(list[position]), ")") : "";
     return absl::InvalidArgumentError(absl::StrCat("malformed schedule: rank ", rank, ", action ", position, what, ": ",
@@ -260,6 +262,7 @@ class Validator {
     for (size_t rank = 0; rank < table_.size(); ++rank) {
       if (position[rank] == table_[rank].size()) continue;
       places[rank] = position[rank];
+      if (place_ != nullptr && waiting.empty()) *place_ = {static_cast<int>(rank), position[rank]};
       waiting.push_back(absl::StrCat("rank ", rank, " at ", ToText(table_[rank][position[rank]])));
     }
     if (waiting.empty()) return absl::OkStatus();
@@ -276,6 +279,7 @@ class Validator {
   const Placement& placement_;
   const int micro_batches_;
   const PassKind pass_;
+  TablePlace* const place_;
   bool with_communication_ = false;
   std::vector<uint32_t> position_;  // in its rank's list, by Slot
 };
@@ -283,12 +287,12 @@ class Validator {
 }  // namespace
 
 absl::Status ValidateComputeActions(const ActionTable& table, const Placement& placement, int micro_batches,
-                                    PassKind pass) {
-  return Validator(table, placement, micro_batches, pass).Run(/*with_communication=*/false);
+                                    PassKind pass, TablePlace* place) {
+  return Validator(table, placement, micro_batches, pass, place).Run(/*with_communication=*/false);
 }
 
 absl::Status ValidateTable(const ActionTable& table, const Placement& placement, int micro_batches, PassKind pass) {
-  return Validator(table, placement, micro_batches, pass).Run(/*with_communication=*/true);
+  return Validator(table, placement, micro_batches, pass, /*place=*/nullptr).Run(/*with_communication=*/true);
 }
 
 }  // namespace penstock

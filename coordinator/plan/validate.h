@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "common/action.h"
 #include "coordinator/plan/placement.h"
+#include "coordinator/plan/table.h"
 
 namespace penstock {
 
@@ -15,9 +16,11 @@ enum class PassKind {
 };
 
 // Checks compute actions alone, as a schedule or a person gives them: the table has no sends and receives yet.
-// Errors: InvalidArgument: names the rule, the rank and the position, and prints the table with the place.
+// Errors: InvalidArgument: names the rule, the rank and the position, and prints the table with the place. Then
+// `place`,
+//         unless null, is that place: the first rank's of several that wait for each other.
 absl::Status ValidateComputeActions(const ActionTable& table, const Placement& placement, int micro_batches,
-                                    PassKind pass);
+                                    PassKind pass, TablePlace* place = nullptr);
 
 // Checks a whole table, as workers run it: the same rules, and those of sends and receives.
 // Errors: as above.

@@ -89,20 +89,10 @@ TEST_F(JobErrorsTest, SaysWhatThisVersionDoesNotHave) {
       "--resume\n"
       "job.yaml:22:20: error: log.tensorboard: this version does not have TensorBoard files (metrics.jsonl has "
       "every figure): leave it out, or write false\n");
-  EXPECT_EQ(
-      ErrorsOf(JobWith("stages: 2",
-                       "stages: 2, schedule: zb-h1, replicas: [2, 1], lanes: 2, chunks: 2, order: "
-                       "reverse, recompute: boundary")),
-      "job.yaml:15:33: error: pipeline.schedule: this version does not have 'zb-h1': it has gpipe, 1f1b, auto\n"
-      "job.yaml:15:50: error: pipeline.replicas: this version does not have replicas (each stage runs on one "
-      "worker): leave it out, or write 1\n"
-      "job.yaml:15:65: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n"
-      "job.yaml:15:76: error: pipeline.chunks: this version does not have chunks (each rank runs one stage): leave "
-      "it out, or write 1\n"
-      "job.yaml:15:86: error: pipeline.order: this version does not have other orders of micro-batches: leave it "
-      "out, or write ascending\n"
-      "job.yaml:15:106: error: pipeline.recompute: this version does not have recomputation: leave it out, or write "
-      "none\n");
+  EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, replicas: [2, 1], lanes: 2")),
+            "job.yaml:15:33: error: pipeline.replicas: this version does not have replicas (each stage runs on one "
+            "worker): leave it out, or write 1\n"
+            "job.yaml:15:48: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n");
   EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, lanes: 1, chunks: 1, order: ascending, recompute: none")), "OK");
   EXPECT_EQ(
       ErrorsOf(JobWith("format: text", "format: megatron")),
@@ -181,8 +171,8 @@ TEST_F(JobErrorsTest, ReportsPipelinesThatDoNotFitTheModel) {
             "job.yaml:15:37: error: pipeline.split: expected one of auto, uniform, "
             "min-variance, found 'even'\n");
   EXPECT_EQ(pipeline("schedule: 1f1"),
-            "job.yaml:15:40: error: pipeline.schedule: expected one of gpipe, 1f1b, auto, found "
-            "'1f1'; did you mean '1f1b'?\n");
+            "job.yaml:15:40: error: pipeline.schedule: expected one of gpipe, 1f1b, interleaved, zb-h1, zb-h2, zb-1p, "
+            "zb-2p, zb-v, v-half, v-min, dualpipe-v, ready, auto, found '1f1'; did you mean '1f1b'?\n");
 }
 
 TEST_F(JobErrorsTest, ReportsPlansThatCannotBeRead) {

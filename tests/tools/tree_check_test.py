@@ -80,6 +80,7 @@ class Includes(unittest.TestCase):
             ("worker/torch/a.cc", "worker/runtime/executor.h"),
             ("common/checkpoint/a.cc", "common/file.h"),
             ("spec/a.cc", "model/layer.h"),
+            ("spec/a.cc", "coordinator/plan/validate.h"),
             ("worker/device/a.cc", "worker/torch/torch.h"),
             ("tests/worker/a_test.cc", "worker/torch/stage.h"),
             ("cli/a.cc", "absl/status/status.h"),

@@ -57,11 +57,15 @@ TEST(PlacementTest, FollowsFromATable) {
               ElementsAre(0, 1, 1, 0));
   const auto error = [](const ActionTable& table) { return std::string(PlacementOfTable(table).status().message()); };
   EXPECT_THAT(error({*ListFromText("0F0"), *ListFromText("1F0 0B0")}),
-              HasSubstr("rank 1, action 1 (0B0): stage 0 is on rank 0; every stage is on one rank"));
+              HasSubstr("0B0: stage 0 is on rank 0; every stage is on one rank"));
   EXPECT_THAT(error({*ListFromText("0F0"), {}}), HasSubstr("rank 1 has no action"));
-  EXPECT_THAT(error({*ListFromText("0F0 0B0 2F0")}), HasSubstr("stage 1 has no action"));
+  EXPECT_THAT(error({*ListFromText("0F0 0B0 2F0")}), HasSubstr("stage 1 has no action, but stage 2 has"));
   EXPECT_THAT(error({*ListFromText("900000000F0")}), HasSubstr("stages are numbered from 0 without gaps"));
   EXPECT_THAT(error({}), HasSubstr("no ranks"));
+  TablePlace place;
+  EXPECT_FALSE(PlacementOfTable({*ListFromText("0F0"), *ListFromText("1F0 0B0")}, &place).ok());
+  EXPECT_EQ(place.rank, 1);
+  EXPECT_EQ(place.position, 1u);
 }
 
 TEST(MakeScheduleTest, RanksMayHaveOtherNumbers) {
