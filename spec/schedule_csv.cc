@@ -10,15 +10,20 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/action.h"
 #include "common/diagnostic.h"
 #include "common/file.h"
 #include "common/limits.h"
+#include "common/status_macros.h"
 #include "coordinator/plan/table.h"
 #include "coordinator/plan/validate.h"
 
 namespace penstock {
 namespace {
+
+// More is a mistake, and would fill memory before anything could say so.
+constexpr int kMaxMicroBatches = 1 << 20;
 
 // A table, and where in a file each of its actions stands.
 struct WrittenTable {
@@ -107,6 +112,20 @@ WrittenTable ReadNodes(const YamlNode& node, const std::string& path, YamlErrors
   return written;
 }
 
+// Adds the first fault of the table at its place.
+// Returns: how many stages it has; none if it has a fault.
+std::optional<int> Check(const WrittenTable& written, std::optional<int> micro_batches, Diagnostics* diagnostics) {
+  TablePlace place;
+  const absl::StatusOr<Placement> placement = PlacementOfTable(written.table, &place);
+  absl::Status status = placement.status();
+  if (status.ok() && micro_batches.has_value()) {
+    status = ValidateComputeActions(written.table, *placement, *micro_batches, PassKind::kTraining, &place);
+  }
+  if (status.ok()) return placement->num_stages();
+  diagnostics->Error(written.At(place), status.message());
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<int> ReadScheduleCsv(const YamlNode& node, const std::string& path, const std::string& folder,
@@ -115,18 +134,31 @@ std::optional<int> ReadScheduleCsv(const YamlNode& node, const std::string& path
   const WrittenTable written =
       node.IsSequence() ? ReadNodes(node, path, errors) : ReadFileOf(node, path, folder, errors);
   if (errors->diagnostics()->count() != before) return std::nullopt;
-  TablePlace place;
-  const absl::StatusOr<Placement> placement = PlacementOfTable(written.table, &place);
-  absl::Status status = placement.status();
-  if (status.ok() && micro_batches.has_value()) {
-    status = ValidateComputeActions(written.table, *placement, *micro_batches, PassKind::kTraining, &place);
-  }
-  if (!status.ok()) {
-    errors->diagnostics()->Error(written.At(place), status.message());
-    return std::nullopt;
-  }
+  const std::optional<int> stages = Check(written, micro_batches, errors->diagnostics());
+  if (!stages.has_value()) return std::nullopt;
   for (const ActionList& list : written.table) *pipeline->add_csv() = ToProto(list);
-  return placement->num_stages();
+  return stages;
+}
+
+absl::StatusOr<ActionTable> ReadScheduleCsvFile(const std::string& file) {
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, limits::kMaxYamlBytes));
+  Diagnostics diagnostics;
+  WrittenTable written = ParseCsv(text, file, &diagnostics);
+  PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
+  if (written.table.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(file, " has no lines; it needs one for each rank"));
+  }
+  int micro_batches = 0;
+  for (const ActionList& list : written.table) {
+    for (const Action& action : list) micro_batches = std::max(micro_batches, action.micro_batch + 1);
+  }
+  if (micro_batches > kMaxMicroBatches) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, " has a micro-batch ", micro_batches - 1, "; at most ", kMaxMicroBatches, " are possible"));
+  }
+  Check(written, micro_batches, &diagnostics);
+  PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
+  return std::move(written.table);
 }
 
 std::string ScheduleCsvToYaml(const v1::Pipeline& pipeline) {

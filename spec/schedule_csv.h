@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/string_view.h"
+#include "absl/status/statusor.h"
+#include "common/action.h"
 #include "common/yaml.h"
 #include "proto/job.pb.h"
 
@@ -19,6 +20,10 @@ namespace penstock {
 // Returns: into `pipeline`: csv; and how many stages the lists have, if they could be read.
 std::optional<int> ReadScheduleCsv(const YamlNode& node, const std::string& path, const std::string& folder,
                                    std::optional<int> micro_batches, YamlErrors* errors, v1::Pipeline* pipeline);
+
+// The lists of a file alone, checked whole; they have as many micro-batches as the highest says.
+// Errors: InvalidArgument: every fault as "file:line:column: error: ..."; NotFound and others: no such file.
+absl::StatusOr<ActionTable> ReadScheduleCsvFile(const std::string& file);
 
 // The lists as the value of `csv` in a job file: "[[0F0, 0B0], [1F0, 1B0]]".
 std::string ScheduleCsvToYaml(const v1::Pipeline& pipeline);

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/action.h"
 #include "common/schedule_kind.h"
 #include "spec/job_file.h"
+#include "spec/schedule_csv.h"
 #include "tests/spec/spec_fixture.h"
 
 namespace penstock {
@@ -167,6 +169,22 @@ TEST_F(PipelineSectionTest, WhatStandsBesideACsvMustAgree) {
   EXPECT_THAT(ErrorsWith("micro_batches: 1, schedule: {csv: empty.csv}"), HasSubstr("needs one for each rank"));
   EXPECT_THAT(ErrorsWith("micro_batches: 1, schedule: {csv: [0F0]}"),
               HasSubstr("pipeline.schedule.csv[0]: expected a list of actions such as [0F0, 0B0], found '0F0'"));
+}
+
+TEST_F(PipelineSectionTest, AFileAloneIsReadAndChecked) {
+  const auto table = ReadScheduleCsvFile(Write("s.csv", "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n"));
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->size(), 2u);
+  EXPECT_EQ(ToWords((*table)[1]), (std::vector<std::string>{"1F0", "1B0", "1F1", "1B1"}));
+  const auto error = [&](const std::string& text) {
+    return WithoutExcerpts(ReadScheduleCsvFile(Write("s.csv", text)).status().message());
+  };
+  EXPECT_THAT(error("0F0,0X0\n"), StartsWith("s.csv:1:5: error: '0X0' is not an action"));
+  EXPECT_THAT(error("0F0,0F1,0B1\n"),
+              StartsWith("s.csv:1:12: error: malformed schedule: rank 0, action 3: 0B0 is missing"));
+  EXPECT_THAT(error("0F999999999,0B0\n"), HasSubstr("has a micro-batch 999999999"));
+  EXPECT_THAT(error(""), HasSubstr("has no lines"));
+  EXPECT_FALSE(ReadScheduleCsvFile(folder_ + "/none.csv").ok());
 }
 
 }  // namespace
