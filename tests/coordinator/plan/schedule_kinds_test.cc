@@ -237,6 +237,7 @@ TEST(FourRanksEightMicroBatchesTest, SpansMakespansAndPeaksAreTheOnesInTheManual
       {"interleaved", 2, 28.5, 28.5, {11, 9, 7, 5}}, {"zb-h1", 1, 27, 27, {8, 8, 8, 8}},
       {"zb-h2", 1, 24, 27, {14, 14, 14, 14}},        {"zb-v", 2, 24, 25.5, {8, 8, 8, 8}},
       {"v-half", 2, 28.5, 28.5, {6, 6, 6, 6}},       {"v-min", 2, 29.5, 29.5, {4, 4, 4, 4}},
+      {"dualpipe-v", 2, 25.5, 25.5, {9, 9, 9, 9}},
   };
   for (const Expected& expected : kExpected) {
     const int v = expected.chunks;
