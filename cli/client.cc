@@ -16,6 +16,10 @@ namespace {
 // 100 MB/s of a slow disk so long is enough for 60 GB.
 constexpr absl::Duration kResumeDeadline = absl::Minutes(10);
 
+// Some tenths of a second a distinct layer, some seconds where one takes a second: this is for models that nobody has
+// yet.
+constexpr absl::Duration kMeasureDeadline = absl::Minutes(30);
+
 }  // namespace
 
 void Canceller::Cancel() {
@@ -76,6 +80,12 @@ absl::StatusOr<v1::SubmitReply> Client::Submit(const v1::SubmitRequest& request)
   return Call<v1::SubmitRequest, v1::SubmitReply>(
       [this](auto* context, const auto& r, auto* reply) { return jobs_->Submit(context, r, reply); }, request,
       request.resume() ? kResumeDeadline : limits::kControlDeadline);
+}
+
+absl::StatusOr<v1::MeasureJobReply> Client::Measure(const v1::MeasureJobRequest& request) {
+  return Call<v1::MeasureJobRequest, v1::MeasureJobReply>(
+      [this](auto* context, const auto& r, auto* reply) { return jobs_->Measure(context, r, reply); }, request,
+      kMeasureDeadline);
 }
 
 absl::StatusOr<v1::GetReply> Client::Get(const std::string& job) {

@@ -42,6 +42,8 @@ class Client {
 
   // Errors of all calls: the RPC's (proto/coordinator.proto). Unavailable: nothing answers; the message says where.
   absl::StatusOr<v1::SubmitReply> Submit(const v1::SubmitRequest& request);
+  // Blocks for seconds, or minutes where layers are large.
+  absl::StatusOr<v1::MeasureJobReply> Measure(const v1::MeasureJobRequest& request);
   absl::StatusOr<v1::GetReply> Get(const std::string& job);
   absl::StatusOr<v1::StopReply> Stop(const std::string& job, bool no_checkpoint);
   absl::StatusOr<v1::ClusterStatus> GetStatus();

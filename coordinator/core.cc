@@ -28,12 +28,13 @@ Core::CoreLock::~CoreLock() {
   for (const std::function<void()>& item : work) item();
 }
 
-Core::Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock, size_t max_queued)
+Core::Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock, size_t max_queued, CostStore* costs)
     : cluster_(std::move(cluster)),
       store_(store),
       records_(records),
       clock_(clock),
       max_queued_(max_queued),
+      costs_(costs),
       started_(clock->Wall()),
       membership_(cluster_.workers, cluster_.heartbeat_every, cluster_.lost_after),
       disk_(std::make_unique<Executor>()) {}

@@ -27,6 +27,7 @@
 #include "coordinator/jobs/job_store.h"
 #include "coordinator/launch/launcher.h"
 #include "coordinator/membership.h"
+#include "coordinator/records/cost_store.h"
 #include "coordinator/records/job_records.h"
 #include "coordinator/relaunch.h"
 #include "coordinator/worker_lease.h"
@@ -37,9 +38,10 @@ namespace penstock {
 
 class Core {
  public:
-  // Args:    store, records, clock outlive the core. max_queued: jobs that may wait.
+  // Args:    store, records, clock, costs outlive the core. max_queued: jobs that may wait. costs: what was measured;
+  //          null: nothing is kept, plans are estimates.
   Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clock,
-       size_t max_queued = limits::kMaxQueuedJobs);
+       size_t max_queued = limits::kMaxQueuedJobs, CostStore* costs = nullptr);
   // Cancels what is under way and waits for it. Call Drain before for an orderly end.
   ~Core();
 
@@ -74,8 +76,10 @@ class Core {
   absl::Status Ready();
 
   // Reserves up to `most` idle workers with the same arithmetic for something that is no job.
+  // Args:    purpose: what the workers know it by, with a number after it. fingerprint: theirs; empty: any.
   // Errors: FailedPrecondition: there is none.
-  absl::StatusOr<std::shared_ptr<WorkerLease>> Lease(int most);
+  absl::StatusOr<std::shared_ptr<WorkerLease>> Lease(int most, const std::string& purpose,
+                                                     const std::string& fingerprint = "");
 
   // A plan epoch for a lease, larger than those of earlier coordinators, whose leases a worker may still hold.
   uint64_t NewLeaseEpoch();
@@ -88,6 +92,15 @@ class Core {
   JobStore* store() { return store_; }
   JobRecords* records() { return records_; }
   const std::string& state_dir() const { return cluster_.state_dir; }
+  CostStore* costs() { return costs_; }  // may be null
+  absl::Time Wall() const { return clock_->Wall(); }
+
+  // ---- core_costs.cc: measured costs
+  // The numeric fingerprints of the workers that are there, each once, the most frequent first: kinds of device.
+  std::vector<std::string> Fingerprints();
+  // What is known of all the job's layers, on the kind of device that most workers have among those that it is known
+  // for; nullopt: not of all layers on any, or the store cannot be read (which is logged).
+  std::optional<v1::MeasuredCosts> KnownCosts(const v1::JobSpec& spec);
 
  private:
   // Holds mu_; runs work_ after it has let go of it.
@@ -151,6 +164,7 @@ class Core {
   JobRecords* const records_;
   Clock* const clock_;
   const size_t max_queued_;
+  CostStore* const costs_;
   const absl::Time started_;
 
   // From the check that nobody uses a job's checkpoint folder until the job owns it: one submission at a time. Held

@@ -291,17 +291,23 @@ bool Core::MayChange(const std::string& job) {
   return Find(job) != nullptr || !draining_;
 }
 
-absl::StatusOr<std::shared_ptr<WorkerLease>> Core::Lease(int most) {
+absl::StatusOr<std::shared_ptr<WorkerLease>> Core::Lease(int most, const std::string& purpose,
+                                                         const std::string& fingerprint) {
   CoreLock lock(this);
+  std::vector<WorkerOffer> offers;
+  for (WorkerOffer& offer : membership_.Offers()) {
+    if (!fingerprint.empty() && (!offer.idle || membership_.Handle(offer.id).fingerprint != fingerprint)) continue;
+    offers.push_back(std::move(offer));
+  }
   std::vector<std::string> ids;
   for (int count = most; count > 0 && ids.empty() && !draining_; --count) {
-    ids = PlaceJobs({{"lease", count}}, membership_.Offers()).front().workers;
+    ids = PlaceJobs({{"lease", count}}, offers).front().workers;
   }
   if (ids.empty()) {
     return absl::FailedPreconditionError("no worker is idle: wait until a job has ended, or stop one");
   }
   // No job's id: those take no slash.
-  const std::string name = absl::StrCat("generate/", next_lease_++);
+  const std::string name = absl::StrCat(purpose, "/", next_lease_++);
   std::vector<WorkerHandle> workers;
   std::vector<std::shared_ptr<WorkerClient>> clients;
   for (const std::string& id : ids) {

@@ -7,51 +7,16 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
+#include "coordinator/gather.h"
 #include "coordinator/jobs/job_course.h"
 #include "coordinator/plan/planner.h"
 #include "coordinator/submission.h"
 
 namespace penstock {
 namespace {
-
-// The answers of all ranks to calls that were started together. Lives until every one has answered.
-template <typename Reply>
-class Gather {
- public:
-  explicit Gather(int ranks) : left_(ranks), statuses_(ranks), replies_(ranks) {}
-
-  WorkerClient::Done<Reply> Take(int rank) {
-    return [this, rank](const absl::Status& status, const Reply& reply) {
-      absl::MutexLock lock(&mu_);
-      statuses_[rank] = status;
-      replies_[rank] = reply;
-      if (--left_ == 0) all_.Notify();
-    };
-  }
-
-  // Waits for all; the first error that explains most, else the replies by rank.
-  absl::StatusOr<std::vector<Reply>> Wait() {
-    all_.WaitForNotification();
-    absl::MutexLock lock(&mu_);
-    absl::Status worst;
-    for (const absl::Status& status : statuses_) {
-      if (!status.ok() && (worst.ok() || KindOf(status) < KindOf(worst))) worst = status;
-    }
-    PENSTOCK_RETURN_IF_ERROR(worst);
-    return replies_;
-  }
-
- private:
-  absl::Mutex mu_;
-  int left_ ABSL_GUARDED_BY(mu_);
-  std::vector<absl::Status> statuses_ ABSL_GUARDED_BY(mu_);
-  std::vector<Reply> replies_ ABSL_GUARDED_BY(mu_);
-  absl::Notification all_;
-};
 
 absl::StatusOr<std::string> FindCheckpoint(Core* core, const v1::GenerateRequest& request) {
   if (!request.checkpoint().empty()) return request.checkpoint();
@@ -168,7 +133,7 @@ absl::Status Generate(Core* core, const v1::GenerateRequest& request,
   v1::JobSpec spec = manifest.spec;
   PENSTOCK_ASSIGN_OR_RETURN(std::vector<int64_t> tokens, Prompt(spec, request));
   PENSTOCK_ASSIGN_OR_RETURN(const v1::Plan wanted, MakePlan(spec));
-  PENSTOCK_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLease> lease, core->Lease(wanted.train_size()));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLease> lease, core->Lease(wanted.train_size(), "generate"));
   PENSTOCK_ASSIGN_OR_RETURN(v1::Plan plan, PlanFor(&spec, static_cast<int>(lease->workers().size())));
   Generation generation(lease, spec, std::move(plan), core->NewLeaseEpoch());
   absl::Status status = generation.Load(checkpoint);

@@ -1,6 +1,7 @@
 #include "coordinator/job_progress.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "model/lr_schedule.h"
@@ -9,6 +10,54 @@ namespace penstock {
 namespace {
 
 constexpr size_t kRecentSteps = 51;
+
+template <typename T>
+void Keep(T value, std::deque<T>* recent) {
+  recent->push_back(std::move(value));
+  if (recent->size() > kRecentSteps) recent->pop_front();
+}
+
+// The mean of a figure over votes, of those where it was taken.
+double Mean(const std::deque<v1::StepVote>& votes, double (v1::StepVote::*figure)() const) {
+  double sum = 0;
+  int count = 0;
+  for (const v1::StepVote& vote : votes) {
+    sum += (vote.*figure)();
+    count += (vote.*figure)() > 0 ? 1 : 0;
+  }
+  return count == 0 ? 0 : sum / count;
+}
+
+// All actions of one kind of one stage, over all votes.
+class KindMean {
+ public:
+  void Add(const v1::ActionTime& time) {
+    seconds_ += time.seconds();
+    count_ += time.count();
+  }
+  double seconds() const { return count_ == 0 ? 0 : seconds_ / static_cast<double>(count_); }
+
+ private:
+  double seconds_ = 0;
+  uint64_t count_ = 0;
+};
+
+void FillStage(const std::deque<v1::StepVote>& votes, v1::StageStatus* stage) {
+  KindMean forward, input_gradient, weight_gradient, recompute;
+  for (const v1::StepVote& vote : votes) {
+    for (const v1::StageTimes& times : vote.stages()) {
+      if (times.stage() != stage->stage()) continue;
+      forward.Add(times.forward());
+      input_gradient.Add(times.input_gradient());
+      weight_gradient.Add(times.weight_gradient());
+      recompute.Add(times.recompute());
+    }
+  }
+  stage->set_forward_seconds(forward.seconds());
+  stage->set_input_gradient_seconds(input_gradient.seconds());
+  stage->set_weight_gradient_seconds(weight_gradient.seconds());
+  stage->set_recompute_seconds(recompute.seconds());
+}
 
 // "wte .. h.1", or the one layer's name.
 std::string LayersText(const v1::JobSpec& spec, const v1::Stage& stage) {
@@ -40,6 +89,8 @@ JobProgress::JobProgress(const v1::JobSpec& spec, const v1::Plan& plan)
 }
 
 void JobProgress::SetWorker(int rank, const std::string& worker) {
+  rank_worker_.resize(std::max<size_t>(rank_worker_.size(), rank + 1));
+  rank_worker_[rank] = worker;
   for (size_t s = 0; s < stages_.size(); ++s) {
     if (stage_rank_[s] == rank) stages_[s].set_worker(worker);
   }
@@ -59,6 +110,10 @@ void JobProgress::OnVote(const v1::StepVote& vote) {
     stages_[s].set_busy(std::min(1.0, vote.busy_seconds() / vote.pass_seconds()));
   }
   if (vote.has_counters()) OnCounters(static_cast<int>(vote.rank()), vote.counters());
+  v1::StepVote& kept = votes_[vote.rank()] = vote;
+  kept.clear_norms();
+  kept.clear_losses();
+  kept.clear_counters();
 }
 
 void JobProgress::OnCounters(int rank, const v1::Counters& counters) {
@@ -82,8 +137,11 @@ StepMetrics JobProgress::OnStep(const StepOutcome& outcome) {
   last_.bubble = outcome.bubble;
   if (outcome.step_seconds > 0) last_.tokens_per_second = units_per_step_ / outcome.step_seconds;
   // The first step pays for warming up: threads, connections, pages.
-  if (stepped_) recent_step_seconds_.push_back(outcome.step_seconds);
-  if (recent_step_seconds_.size() > kRecentSteps) recent_step_seconds_.pop_front();
+  if (stepped_) {
+    Keep(outcome.step_seconds, &recent_step_seconds_);
+    for (auto& [rank, vote] : votes_) Keep(std::move(vote), &recent_[rank]);
+  }
+  votes_.clear();
   stepped_ = true;
   return last_;
 }
@@ -109,6 +167,29 @@ void JobProgress::Fill(uint64_t step, v1::JobStatus* status) const {
   status->set_eta_seconds(train_.steps() > step ? seconds * static_cast<double>(train_.steps() - step) : 0);
   status->clear_stages();
   for (const v1::StageStatus& stage : stages_) *status->add_stages() = stage;
+  FillMeans(status);
+}
+
+void JobProgress::FillMeans(v1::JobStatus* status) const {
+  status->clear_ranks();
+  status->set_measured_steps(0);
+  for (const auto& [number, votes] : recent_) {
+    for (v1::StageStatus& stage : *status->mutable_stages()) {
+      if (stage.rank() == number) FillStage(votes, &stage);
+    }
+    v1::RankStatus* rank = status->add_ranks();
+    rank->set_rank(number);
+    if (number < rank_worker_.size()) rank->set_worker(rank_worker_[number]);
+    rank->set_pass_seconds(Mean(votes, &v1::StepVote::pass_seconds));
+    rank->set_busy_seconds(Mean(votes, &v1::StepVote::busy_seconds));
+    rank->set_receive_seconds(Mean(votes, &v1::StepVote::receive_seconds));
+    rank->set_send_seconds(Mean(votes, &v1::StepVote::send_seconds));
+    rank->set_commit_seconds(Mean(votes, &v1::StepVote::last_commit_seconds));
+    rank->set_update_seconds(Mean(votes, &v1::StepVote::last_update_seconds));
+    rank->set_state_bytes(votes.back().state_bytes());
+    rank->set_peak_bytes(votes.back().peak_bytes());
+    status->set_measured_steps(static_cast<uint32_t>(votes.size()));
+  }
 }
 
 }  // namespace penstock

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ class JobProgress {
   // Which worker runs a rank.
   void SetWorker(int rank, const std::string& worker);
   void OnLoaded(int rank, const v1::LoadReply& reply);
-  // A vote's share of the pass spent computing.
+  // Where a rank's step went; counts once the step is committed.
   void OnVote(const v1::StepVote& vote);
   void OnCounters(int rank, const v1::Counters& counters);
   // A committed step. Returns its line of metrics.
@@ -37,6 +38,7 @@ class JobProgress {
  private:
   // Of the latest steps; a mean would remember a pause for long.
   double MedianStepSeconds() const;
+  void FillMeans(v1::JobStatus* status) const;
 
   const v1::Train train_;
   const uint64_t log_every_;
@@ -45,6 +47,9 @@ class JobProgress {
   const double units_per_step_;  // tokens or samples
   std::vector<v1::StageStatus> stages_;
   std::vector<int> stage_rank_;
+  std::map<uint32_t, v1::StepVote> votes_;               // of the step under way, by rank
+  std::map<uint32_t, std::deque<v1::StepVote>> recent_;  // of the latest steps, by rank; without norms and losses
+  std::vector<std::string> rank_worker_;
   StepMetrics last_;
   bool stepped_ = false;
   std::deque<double> recent_step_seconds_;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/limits.h"
 #include "common/logging.h"
 #include "common/process.h"
 #include "common/status_macros.h"
@@ -25,6 +26,7 @@
 #include "coordinator/core.h"
 #include "coordinator/launch/local_launcher.h"
 #include "coordinator/options.h"
+#include "coordinator/records/cost_store.h"
 #include "coordinator/service.h"
 #include "coordinator/status/http_server.h"
 #include "spec/cluster_spec.h"
@@ -78,7 +80,8 @@ absl::Status Serve(const ClusterSpec& cluster, const CoordinatorOptions& options
                             JobStore::Open(cluster.state_dir, Clock::Real()->Wall()));
   std::unique_ptr<Launcher> launcher;
   JobRecords records(cluster.state_dir);
-  Core core(cluster, store.get(), &records, Clock::Real());
+  PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<CostStore> costs, CostStore::Open(cluster.state_dir));
+  Core core(cluster, store.get(), &records, Clock::Real(), limits::kMaxQueuedJobs, costs.get());
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
                             CoordinatorServer::Start(cluster.listen, &core));
   StatusSources sources{[&core] { return core.Status(); }, [&core](const std::string& job) { return core.Get(job); },

@@ -14,6 +14,7 @@
 #include "common/status_macros.h"
 #include "coordinator/generation.h"
 #include "coordinator/jobs/job_machine.h"
+#include "coordinator/measurement.h"
 #include "coordinator/text.h"
 
 namespace penstock {
@@ -34,6 +35,11 @@ grpc::Status Answer(absl::StatusOr<Reply> result, Reply* reply) {
 
 grpc::Status JobsService::GetPlan(grpc::ServerContext*, const v1::GetPlanRequest* request, v1::GetPlanReply* reply) {
   return Answer(core_->GetPlan(request->spec()), reply);
+}
+
+grpc::Status JobsService::Measure(grpc::ServerContext* context, const v1::MeasureJobRequest* request,
+                                  v1::MeasureJobReply* reply) {
+  return Answer(MeasureJob(core_, *request, [context] { return context->IsCancelled(); }), reply);
 }
 
 grpc::Status JobsService::Submit(grpc::ServerContext*, const v1::SubmitRequest* request, v1::SubmitReply* reply) {

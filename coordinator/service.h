@@ -18,6 +18,8 @@ class JobsService final : public v1::Jobs::Service {
   explicit JobsService(Core* core) : core_(core) {}
 
   grpc::Status GetPlan(grpc::ServerContext*, const v1::GetPlanRequest* request, v1::GetPlanReply* reply) override;
+  grpc::Status Measure(grpc::ServerContext* context, const v1::MeasureJobRequest* request,
+                       v1::MeasureJobReply* reply) override;
   grpc::Status Submit(grpc::ServerContext*, const v1::SubmitRequest* request, v1::SubmitReply* reply) override;
   grpc::Status Get(grpc::ServerContext*, const v1::GetRequest* request, v1::GetReply* reply) override;
   grpc::Status List(grpc::ServerContext*, const v1::ListRequest* request, v1::ListReply* reply) override;

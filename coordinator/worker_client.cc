@@ -84,6 +84,14 @@ void WorkerClient::Save(const std::shared_ptr<WorkerCall>& call, v1::SaveRequest
   Start<v1::SaveRequest, v1::SaveReply>(call, method, kLoadDeadline, std::move(request), std::move(done));
 }
 
+void WorkerClient::Measure(const std::shared_ptr<WorkerCall>& call, v1::MeasureRequest request,
+                           Done<v1::MeasureReply> done) {
+  using Async = v1::Worker::StubInterface::async_interface;
+  void (Async::*method)(grpc::ClientContext*, const v1::MeasureRequest*, v1::MeasureReply*,
+                        std::function<void(grpc::Status)>) = &Async::Measure;
+  Start<v1::MeasureRequest, v1::MeasureReply>(call, method, kLoadDeadline, std::move(request), std::move(done));
+}
+
 void WorkerClient::Unload(const std::shared_ptr<WorkerCall>& call, v1::UnloadRequest request,
                           Done<v1::UnloadReply> done) {
   using Async = v1::Worker::StubInterface::async_interface;

@@ -46,6 +46,7 @@ class WorkerClient {
   void Load(const std::shared_ptr<WorkerCall>& call, v1::LoadRequest request, Done<v1::LoadReply> done);
   void Run(const std::shared_ptr<WorkerCall>& call, v1::RunRequest request, Done<v1::RunReply> done);
   void Save(const std::shared_ptr<WorkerCall>& call, v1::SaveRequest request, Done<v1::SaveReply> done);
+  void Measure(const std::shared_ptr<WorkerCall>& call, v1::MeasureRequest request, Done<v1::MeasureReply> done);
   void Unload(const std::shared_ptr<WorkerCall>& call, v1::UnloadRequest request, Done<v1::UnloadReply> done);
 
  private:

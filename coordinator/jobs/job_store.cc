@@ -60,15 +60,28 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& stat
   return store;
 }
 
+absl::StatusOr<std::unique_ptr<JobStore>> JobStore::OpenToRead(const std::string& state_dir) {
+  const std::string path = JoinPath(state_dir, "jobs.db");
+  if (!FileExists(path)) return absl::NotFoundError(absl::StrCat("there is no store of jobs: ", path));
+  PENSTOCK_ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(path));
+  std::unique_ptr<JobStore> store(new JobStore(std::nullopt, std::move(database)));
+  absl::MutexLock lock(&store->mu_);
+  PENSTOCK_ASSIGN_OR_RETURN(const int64_t version, store->Version());
+  if (version == kSchemaVersion) return store;
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": its version is ", version, ", this Penstock reads ", kSchemaVersion));
+}
+
+absl::StatusOr<int64_t> JobStore::Version() {
+  PENSTOCK_ASSIGN_OR_RETURN(SqliteStatement read, database_.Prepare("PRAGMA user_version"));
+  PENSTOCK_ASSIGN_OR_RETURN(const bool row, read.Step());
+  return row ? read.Int(0) : 0;
+}
+
 absl::Status JobStore::Prepare(absl::Time now) {
   absl::MutexLock lock(&mu_);
   PENSTOCK_RETURN_IF_ERROR(database_.Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"));
-  int64_t version = 0;
-  {
-    PENSTOCK_ASSIGN_OR_RETURN(SqliteStatement read, database_.Prepare("PRAGMA user_version"));
-    PENSTOCK_ASSIGN_OR_RETURN(const bool row, read.Step());
-    if (row) version = read.Int(0);
-  }
+  PENSTOCK_ASSIGN_OR_RETURN(const int64_t version, Version());
   if (version > kSchemaVersion) {
     return absl::FailedPreconditionError(absl::StrCat("job store: its version is ", version,
                                                       ", this Penstock reads up to ", kSchemaVersion,

@@ -50,6 +50,11 @@ class JobStore {
   //         DataLoss: the store is damaged. Unavailable: the file system's.
   static absl::StatusOr<std::unique_ptr<JobStore>> Open(const std::string& state_dir, absl::Time now);
 
+  // Opens the store of a folder that a coordinator may have at the moment, for reading: REQUIRES that nothing but
+  // Resolve, Get, WithName, List and Pending is called. Errors: NotFound: no coordinator has kept anything there.
+  // FailedPrecondition: the store is of another version.
+  static absl::StatusOr<std::unique_ptr<JobStore>> OpenToRead(const std::string& state_dir);
+
   // The job that a request id belongs to. Errors: AlreadyExists: it was given for another spec.
   absl::StatusOr<std::optional<std::string>> FindRequest(const NewJob& job);
 
@@ -77,8 +82,10 @@ class JobStore {
   absl::StatusOr<uint64_t> NextIncarnation(const std::string& worker);
 
  private:
-  JobStore(FileLock lock, SqliteDatabase database) : lock_(std::move(lock)), database_(std::move(database)) {}
+  JobStore(std::optional<FileLock> lock, SqliteDatabase database)
+      : lock_(std::move(lock)), database_(std::move(database)) {}
   absl::Status Prepare(absl::Time now);
+  absl::StatusOr<int64_t> Version() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status FailInterrupted(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::optional<std::string>> FindRequestLocked(const NewJob& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status UpdateLocked(const v1::JobStatus& status, uint64_t epoch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -87,7 +94,7 @@ class JobStore {
   absl::StatusOr<std::vector<StoredJob>> Read(absl::string_view where, absl::string_view argument)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const FileLock lock_;
+  const std::optional<FileLock> lock_;  // absent: to read only
   absl::Mutex mu_;
   SqliteDatabase database_ ABSL_GUARDED_BY(mu_);
 };

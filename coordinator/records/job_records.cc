@@ -107,9 +107,12 @@ absl::Status JobRecords::WriteSummary(const v1::JobStatus& status) {
       {"sha256", status.sha256()},
       {"checkpoint", status.checkpoint()},
       {"sample", status.sample()},
+      {"measured_steps", status.measured_steps()},
       {"stages", Json::array()},
+      {"ranks", Json::array()},
   };
   for (const v1::StageStatus& stage : status.stages()) summary["stages"].push_back(ProtoToJson(stage));
+  for (const v1::RankStatus& rank : status.ranks()) summary["ranks"].push_back(ProtoToJson(rank));
   if (status.has_eval()) {
     summary["eval_loss"] = status.eval().loss();
     summary["eval_accuracy"] = status.eval().accuracy();

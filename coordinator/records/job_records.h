@@ -39,7 +39,8 @@ class JobRecords {
   absl::Status Create(const std::string& job, const std::string& yaml);
   absl::Status AppendMetrics(const std::string& job, const StepMetrics& metrics);
   // Writes summary.json whole (temporary file, rename): job, state, reason, step, steps, loss, eval_loss,
-  // eval_accuracy, step_seconds (median over all steps but the first), tokens_per_second, sha256, checkpoint, sample, stages.
+  // eval_accuracy, step_seconds (median over all steps but the first), tokens_per_second, sha256, checkpoint, sample,
+  // measured_steps, stages, ranks.
   absl::Status WriteSummary(const v1::JobStatus& status);
 
   // Appends log lines to the rank's file and to all.log. A file that reaches 64 MiB is rotated once (".1").

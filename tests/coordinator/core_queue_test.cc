@@ -129,7 +129,7 @@ TEST(CoreQueueTest, ALeaseIsNotTakenForAJobThatIsNamedLikeIt) {
   worker.AwaitHeld();
   cluster.AddWorker();
   {
-    const auto lease = cluster.core().Lease(1);
+    const auto lease = cluster.core().Lease(1, "test");
     ASSERT_TRUE(lease.ok()) << lease.status();
     EXPECT_NE((*lease)->name(), job);
   }

@@ -36,7 +36,10 @@ FakeCluster::FakeCluster(std::string state_dir, absl::Duration lost_after)
   CHECK(store.ok()) << store.status();
   store_ = *std::move(store);
   records_ = std::make_unique<JobRecords>(state_dir_);
-  core_ = std::make_unique<Core>(spec, store_.get(), records_.get(), Clock::Real(), kMaxQueued);
+  absl::StatusOr<std::unique_ptr<CostStore>> costs = CostStore::Open(state_dir_);
+  CHECK(costs.ok()) << costs.status();
+  costs_ = *std::move(costs);
+  core_ = std::make_unique<Core>(spec, store_.get(), records_.get(), Clock::Real(), kMaxQueued, costs_.get());
   absl::StatusOr<std::unique_ptr<CoordinatorServer>> server = CoordinatorServer::Start("127.0.0.1:0", core_.get());
   CHECK(server.ok()) << server.status();
   server_ = *std::move(server);
@@ -55,6 +58,7 @@ void FakeCluster::Crash() {
   core_.reset();
   server_.reset();
   store_.reset();
+  costs_.reset();
   workers_.clear();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/core.h"
 #include "coordinator/jobs/job_store.h"
+#include "coordinator/records/cost_store.h"
 #include "coordinator/records/job_records.h"
 #include "coordinator/service.h"
 #include "proto/coordinator.grpc.pb.h"
@@ -47,6 +48,7 @@ class FakeCluster {
   std::string state_dir_;
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<JobRecords> records_;
+  std::unique_ptr<CostStore> costs_;
   std::unique_ptr<Core> core_;
   std::unique_ptr<CoordinatorServer> server_;
   std::vector<std::unique_ptr<FakeWorker>> workers_;

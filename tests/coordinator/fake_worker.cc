@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/channel.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/checkpoint/safetensors.h"
@@ -49,7 +50,7 @@ absl::Status FakeWorker::Start() {
   request.set_address(address_);
   request.set_self_test(options_.self_test);
   request.set_memory_bytes(options_.memory_bytes);
-  request.set_fingerprint("fake");
+  request.set_fingerprint(options_.fingerprint);
   v1::RegisterReply reply;
   grpc::ClientContext context;
   context.set_wait_for_ready(true);
@@ -103,7 +104,7 @@ void FakeWorker::Heartbeats() {
 }
 
 grpc::Status FakeWorker::Load(grpc::ServerContext*, const v1::LoadRequest* request, v1::LoadReply* reply) {
-  Note("load");
+  Note(request->probe() ? "load a probe" : "load");
   Loaded loaded;
   loaded.request = *request;
   const absl::StatusOr<ModelInfo> model = InferModel(request->spec().model());
@@ -135,6 +136,13 @@ grpc::Status FakeWorker::Load(grpc::ServerContext*, const v1::LoadRequest* reque
 grpc::Status FakeWorker::Run(grpc::ServerContext* context, const v1::RunRequest* request, v1::RunReply* reply) {
   const Loaded loaded = Current(request->job());
   reply->set_completed_step(loaded.step);
+  if (loaded.request.probe()) {
+    // 50 us and 2000 bytes a us, one way.
+    const v1::JobSpec& spec = loaded.request.spec();
+    const double bytes = 4.0 * static_cast<double>(spec.model().input().shape(0));
+    reply->set_pass_seconds(2.0 * spec.train().batch_size() * (50 + bytes / 2000) * 1e-6);
+    return ToGrpc(absl::OkStatus());
+  }
   switch (request->mode()) {
     case v1::PASS_TRAIN:
       Note(absl::StrCat("train ", request->from_step(), "..", request->to_step()));
@@ -229,6 +237,21 @@ grpc::Status FakeWorker::Save(grpc::ServerContext*, const v1::SaveRequest* reque
   if (!written.ok()) return ToGrpc(written.status());
   reply->set_bytes(written->bytes);
   reply->mutable_tensors()->Assign(written->tensors.begin(), written->tensors.end());
+  return ToGrpc(absl::OkStatus());
+}
+
+grpc::Status FakeWorker::Measure(grpc::ServerContext*, const v1::MeasureRequest* request, v1::MeasureReply* reply) {
+  Note(absl::StrCat("measure ", absl::StrJoin(request->layers(), ","), request->update() ? " and the update" : ""));
+  for (const uint32_t layer : request->layers()) {
+    v1::MeasuredLayer* measured = reply->mutable_costs()->add_layers();
+    measured->set_layer(request->spec().model().layers(static_cast<int>(layer)).name());
+    measured->set_samples(request->samples());
+    measured->set_forward_us(options_.layer_us * (layer + 1));
+    measured->set_input_gradient_us(2 * options_.layer_us * (layer + 1));
+    measured->set_weight_gradient_us(3 * options_.layer_us * (layer + 1));
+    measured->set_activation_bytes(1000 * (layer + 1));
+  }
+  if (request->update()) reply->mutable_costs()->set_update_bytes_per_us(5000);
   return ToGrpc(absl::OkStatus());
 }
 

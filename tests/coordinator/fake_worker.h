@@ -27,7 +27,11 @@ struct FakeWorkerOptions {
   std::string coordinator;
   std::string version;  // empty: this version
   std::string self_test = "aa";
+  std::string fingerprint = "fake";
   uint64_t memory_bytes = 0;  // 0: no limit
+  // A layer's measured times in microseconds are this, times its number from 1, times its part's: 1 forward, 2 input
+  // gradient, 3 weight gradient.
+  double layer_us = 100;
   // Asked before each vote; an error ends the run with it.
   std::function<absl::Status(uint64_t step)> on_step;
   // The squared norm that each parameter votes with.
@@ -57,6 +61,7 @@ class FakeWorker final : public v1::Worker::Service {
   grpc::Status Load(grpc::ServerContext*, const v1::LoadRequest* request, v1::LoadReply* reply) override;
   grpc::Status Run(grpc::ServerContext* context, const v1::RunRequest* request, v1::RunReply* reply) override;
   grpc::Status Save(grpc::ServerContext*, const v1::SaveRequest* request, v1::SaveReply* reply) override;
+  grpc::Status Measure(grpc::ServerContext*, const v1::MeasureRequest* request, v1::MeasureReply* reply) override;
   grpc::Status Unload(grpc::ServerContext*, const v1::UnloadRequest* request, v1::UnloadReply*) override;
 
  private:

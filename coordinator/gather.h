@@ -1,0 +1,61 @@
+// The answers of several workers to calls that were started together. Thread-safe.
+#ifndef PENSTOCK_COORDINATOR_GATHER_H_
+#define PENSTOCK_COORDINATOR_GATHER_H_
+
+#include <functional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "common/status_macros.h"
+#include "coordinator/jobs/root_cause.h"
+#include "coordinator/worker_client.h"
+
+namespace penstock {
+
+// Must live until every call has answered: Wait before it goes.
+template <typename Reply>
+class Gather {
+ public:
+  explicit Gather(int calls) : left_(calls), statuses_(calls), replies_(calls) {}
+
+  // What a call is started with; each index once.
+  WorkerClient::Done<Reply> Take(int index) {
+    return [this, index](const absl::Status& status, const Reply& reply) {
+      absl::MutexLock lock(&mu_);
+      statuses_[index] = status;
+      replies_[index] = reply;
+      if (--left_ == 0) all_.Notify();
+    };
+  }
+
+  // Waits for all, but not longer than this; false: some have not answered.
+  bool WaitFor(absl::Duration patience) { return all_.WaitForNotificationWithTimeout(patience); }
+
+  // Waits for all. Returns: the replies by index. Errors: of those of the calls, the one that explains most.
+  absl::StatusOr<std::vector<Reply>> Wait() {
+    all_.WaitForNotification();
+    absl::MutexLock lock(&mu_);
+    absl::Status worst;
+    for (const absl::Status& status : statuses_) {
+      if (!status.ok() && (worst.ok() || KindOf(status) < KindOf(worst))) worst = status;
+    }
+    PENSTOCK_RETURN_IF_ERROR(worst);
+    return replies_;
+  }
+
+ private:
+  absl::Mutex mu_;
+  int left_ ABSL_GUARDED_BY(mu_);
+  std::vector<absl::Status> statuses_ ABSL_GUARDED_BY(mu_);
+  std::vector<Reply> replies_ ABSL_GUARDED_BY(mu_);
+  absl::Notification all_;
+};
+
+}  // namespace penstock
+
+#endif  // PENSTOCK_COORDINATOR_GATHER_H_
