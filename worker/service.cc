@@ -1,5 +1,6 @@
 #include "worker/service.h"
 
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,11 +26,18 @@ class RunReactor final : public grpc::ServerUnaryReactor {
   const std::weak_ptr<RankSession> session_;
 };
 
+SessionEnvironment WithProbe(SessionEnvironment environment, ProbeDevice* device, ProbeCommitter* committer) {
+  environment.device = device;
+  environment.committer = committer;
+  return environment;
+}
+
 }  // namespace
 
 WorkerService::WorkerService(SessionEnvironment environment, std::function<uint64_t()> incarnation,
                              std::function<void()> on_shutdown)
     : environment_(std::move(environment)),
+      probe_environment_(WithProbe(environment_, &probe_device_, &probe_committer_)),
       incarnation_(std::move(incarnation)),
       on_shutdown_(std::move(on_shutdown)) {}
 
@@ -73,7 +81,8 @@ absl::Status WorkerService::LoadSession(const v1::LoadRequest& request, v1::Load
   }
   const std::shared_ptr<RankSession> previous = TakeSession();
   if (previous != nullptr) previous->End();  // its memory is free before the new one's is taken
-  PENSTOCK_ASSIGN_OR_RETURN(std::shared_ptr<RankSession> session, RankSession::Load(environment_, request));
+  PENSTOCK_ASSIGN_OR_RETURN(std::shared_ptr<RankSession> session,
+                            RankSession::Load(request.probe() ? probe_environment_ : environment_, request));
   *reply = session->loaded();
   absl::MutexLock lock(&mu_);
   PENSTOCK_RETURN_IF_ERROR(closed_);
@@ -113,6 +122,33 @@ grpc::Status WorkerService::Save(grpc::ServerContext*, const v1::SaveRequest* re
   absl::StatusOr<v1::SaveReply> saved = (*session)->Save(*request);
   if (saved.ok()) *reply = *std::move(saved);
   return ToGrpc(saved.status());
+}
+
+absl::StatusOr<v1::MeasuredCosts> WorkerService::MeasureIdle(const v1::MeasureRequest& request,
+                                                             const std::function<bool()>& cancelled) {
+  absl::MutexLock loading(&load_mu_);
+  {
+    absl::MutexLock lock(&mu_);
+    PENSTOCK_RETURN_IF_ERROR(closed_);
+    if (session_ != nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat("job ", session_->request().job(),
+                                                        " is loaded here: its memory and its runs would be measured"));
+    }
+  }
+  // A thread of its own, as a rank's executor is: threads of computation belong to the thread that asked for them.
+  absl::StatusOr<v1::MeasuredCosts> costs = absl::UnknownError("not measured");
+  std::thread measurer([&] { costs = environment_.device->Measure(request, cancelled); });
+  measurer.join();
+  return costs;
+}
+
+grpc::Status WorkerService::Measure(grpc::ServerContext* context, const v1::MeasureRequest* request,
+                                    v1::MeasureReply* reply) {
+  const absl::Status status = CheckIncarnation(request->incarnation());
+  if (!status.ok()) return ToGrpc(status);
+  absl::StatusOr<v1::MeasuredCosts> costs = MeasureIdle(*request, [context] { return context->IsCancelled(); });
+  if (costs.ok()) *reply->mutable_costs() = *std::move(costs);
+  return ToGrpc(costs.status());
 }
 
 grpc::Status WorkerService::Unload(grpc::ServerContext*, const v1::UnloadRequest* request, v1::UnloadReply*) {

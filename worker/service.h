@@ -1,4 +1,5 @@
-// The coordinator's way into this worker: loads, runs, saves, unloads. A thin adapter over RankSession. Thread-safe.
+// The coordinator's way into this worker: loads, runs, saves, measures, unloads. A thin adapter over RankSession.
+// Thread-safe.
 #ifndef PENSTOCK_WORKER_SERVICE_H_
 #define PENSTOCK_WORKER_SERVICE_H_
 
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "proto/worker.grpc.pb.h"
+#include "worker/runtime/probe_device.h"
 #include "worker/runtime/rank_session.h"
 
 namespace penstock {
@@ -26,6 +28,8 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Run<v1::Worker
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, const v1::RunRequest* request,
                                 v1::RunReply* reply) override;
   grpc::Status Save(grpc::ServerContext* context, const v1::SaveRequest* request, v1::SaveReply* reply) override;
+  grpc::Status Measure(grpc::ServerContext* context, const v1::MeasureRequest* request,
+                       v1::MeasureReply* reply) override;
   grpc::Status Unload(grpc::ServerContext* context, const v1::UnloadRequest* request, v1::UnloadReply* reply) override;
   grpc::Status Shutdown(grpc::ServerContext* context, const v1::ShutdownRequest* request,
                         v1::ShutdownReply* reply) override;
@@ -39,15 +43,21 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Run<v1::Worker
  private:
   absl::Status CheckIncarnation(uint64_t incarnation) const;
   absl::Status LoadSession(const v1::LoadRequest& request, v1::LoadReply* reply) ABSL_LOCKS_EXCLUDED(mu_, load_mu_);
+  absl::StatusOr<v1::MeasuredCosts> MeasureIdle(const v1::MeasureRequest& request,
+                                                const std::function<bool()>& cancelled)
+      ABSL_LOCKS_EXCLUDED(mu_, load_mu_);
   // The session of this job and epoch. Errors: FailedPrecondition: it is not the one loaded.
   absl::StatusOr<std::shared_ptr<RankSession>> Find(const std::string& job, uint64_t epoch) ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<RankSession> TakeSession() ABSL_LOCKS_EXCLUDED(mu_);
 
   const SessionEnvironment environment_;
+  ProbeDevice probe_device_;
+  ProbeCommitter probe_committer_;
+  const SessionEnvironment probe_environment_;  // environment_ with these two
   const std::function<uint64_t()> incarnation_;
   const std::function<void()> on_shutdown_;
 
-  absl::Mutex load_mu_;  // one Load or Unload at a time; held while the device works
+  absl::Mutex load_mu_;  // one Load, Measure or Unload at a time; held while the device works
   absl::Mutex mu_ ABSL_ACQUIRED_AFTER(load_mu_);
   std::shared_ptr<RankSession> session_ ABSL_GUARDED_BY(mu_);
   absl::Status closed_ ABSL_GUARDED_BY(mu_);

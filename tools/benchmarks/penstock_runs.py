@@ -9,15 +9,18 @@ import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+NOBODY = "127.0.0.1:1"  # where no coordinator listens: a benchmark asks none but its own
 
 
-def run_job(job_yaml, files=None):
+def run_job(job_yaml, files=None, compare=False, measure=False):
     """Runs a job with `penstock run` in a folder of its own.
 
     Args:
       job_yaml: the text of job.yaml.
       files: {name: bytes or str}, data files that lie beside it.
-    Returns: {"summary": dict, "metrics": [dict, ...]}.
+      compare: asks `penstock plan --compare` afterwards.
+      measure: measures the layers first, so that the plan uses measured costs.
+    Returns: {"summary": dict, "metrics": [dict, ...], "comparison": dict or None}.
     Raises: RuntimeError with the command's output when the job fails.
     """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-bench-"))
@@ -27,17 +30,31 @@ def run_job(job_yaml, files=None):
             with open(folder / name, mode) as f:
                 f.write(content)
         (folder / "job.yaml").write_text(job_yaml)
+        place = ["--state-dir", str(folder / "state")]
+        if measure:
+            _plan(["-f", "job.yaml", "--measure", *place, "--addr", NOBODY], folder)
         done = subprocess.run(
-            [str(ROOT / "penstock"), "run", "-f", "job.yaml", "--state-dir", str(folder / "state")],
+            [str(ROOT / "penstock"), "run", "-f", "job.yaml", *place],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, "NO_COLOR": "1"}, check=False)
         runs = list((folder / "state" / "runs").glob("*/summary.json"))
         if done.returncode != 0 or len(runs) != 1:
             raise RuntimeError(f"penstock run exited with {done.returncode}:\n{done.stdout[-4000:]}")
         lines = (runs[0].parent / "metrics.jsonl").read_text().splitlines()
-        return {"summary": json.loads(runs[0].read_text()), "metrics": [json.loads(line) for line in lines]}
+        comparison = json.loads(_plan(["--compare", "@last", *place, "--addr", NOBODY], folder)) if compare else None
+        return {"summary": json.loads(runs[0].read_text()), "metrics": [json.loads(line) for line in lines],
+                "comparison": comparison}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plan(arguments, folder):
+    """`penstock plan ... -o json`; returns what it prints."""
+    done = subprocess.run([str(ROOT / "penstock"), "plan", *arguments, "-o", "json"], cwd=folder,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"penstock plan exited with {done.returncode}:\n{done.stderr[-4000:]}")
+    return done.stdout
 
 
 def median_with_interval(values, confidence=0.95, draws=4000):

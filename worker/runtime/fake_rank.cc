@@ -221,6 +221,20 @@ bool HasPattern(const BoundaryKey& key, const char* data, size_t bytes) {
   return true;
 }
 
+absl::StatusOr<v1::MeasuredCosts> FakeDevice::Measure(const v1::MeasureRequest& request,
+                                                      const std::function<bool()>& cancelled) {
+  v1::MeasuredCosts costs;
+  for (int i = 0; i < request.layers_size(); ++i) {
+    if (cancelled()) return absl::CancelledError("the measurement was cancelled");
+    v1::MeasuredLayer* layer = costs.add_layers();
+    layer->set_samples(request.samples());
+    layer->set_forward_us(1);
+    layer->set_input_gradient_us(1);
+    layer->set_weight_gradient_us(1);
+  }
+  return costs;
+}
+
 absl::StatusOr<std::unique_ptr<LoadedRank>> FakeDevice::Load(const v1::LoadRequest& request) {
   PENSTOCK_ASSIGN_OR_RETURN(ModelInfo model, InferModel(request.spec().model()));
   return std::unique_ptr<LoadedRank>(std::make_unique<FakeRank>(request, std::move(model), before_, live_));

@@ -29,6 +29,9 @@ class FakeDevice final : public Device {
   std::string SelfTestHash() const override { return "fake"; }
   std::string NumericFingerprint() const override { return "no arithmetic"; }
   absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const v1::LoadRequest& request) override;
+  // 1 us for each part of each layer.
+  absl::StatusOr<v1::MeasuredCosts> Measure(const v1::MeasureRequest& request,
+                                            const std::function<bool()>& cancelled) override;
 
   // Ranks that have been loaded and not been freed yet.
   int live_ranks() const { return *live_; }

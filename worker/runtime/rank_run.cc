@@ -1,6 +1,8 @@
 #include "worker/runtime/rank_run.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -76,20 +78,37 @@ v1::StepVote MakeVote(const RunContext& context, uint64_t step, const PassOutcom
   return vote;
 }
 
+double MedianSeconds(std::vector<absl::Duration> durations) {
+  if (durations.size() > 1) durations.erase(durations.begin());  // opens streams, touches new pages
+  if (durations.empty()) return 0;
+  std::sort(durations.begin(), durations.end());
+  return absl::ToDoubleSeconds(durations[durations.size() / 2]);
+}
+
 // Each step: walk the list, vote, wait for the decision, update.
 absl::Status RunSteps(const RunContext& context, const v1::RunRequest& request, v1::RunReply* reply) {
   reply->set_completed_step(request.from_step() - 1);
   absl::Duration previous = context.clock->Monotonic();
+  absl::Duration commit, update;       // of the step before
+  std::vector<absl::Duration> passes;  // probes only
   for (uint64_t step = request.from_step(); step <= request.to_step(); ++step) {
     const Pass pass{.mode = v1::PASS_TRAIN, .number = request.first_pass() + reply->passes(), .step = step};
     PENSTOCK_ASSIGN_OR_RETURN(const PassOutcome outcome, RunPass(context, pass));
     reply->set_passes(reply->passes() + 1);
     // From one vote to the next: a whole period, the update of the step before included.
     const absl::Duration now = context.clock->Monotonic();
-    const v1::StepVote vote = MakeVote(context, step, outcome, now - previous);
+    v1::StepVote vote = MakeVote(context, step, outcome, now - previous);
+    vote.set_last_commit_seconds(absl::ToDoubleSeconds(commit));
+    vote.set_last_update_seconds(absl::ToDoubleSeconds(update));
     previous = now;
+    if (context.probe) {
+      passes.push_back(outcome.times.total);
+      reply->set_pass_seconds(MedianSeconds(passes));
+    }
     const absl::StatusOr<v1::StepDecision> decision = context.committer->Commit(vote, context.stop);
     if (!decision.ok()) return Annotate(decision.status(), absl::StrCat(ToText(pass), ", commit"));
+    const absl::Duration decided = context.clock->Monotonic();
+    commit = decided - now;
     if (!decision->commit()) {
       context.rank->Discard();
       context.log->Write(context.plan->identity.job, context.plan->identity.rank,
@@ -97,6 +116,7 @@ absl::Status RunSteps(const RunContext& context, const v1::RunRequest& request, 
       return absl::OkStatus();
     }
     PENSTOCK_RETURN_IF_ERROR(Annotate(context.rank->Update(*decision), absl::StrCat(ToText(pass), ", update")));
+    update = context.clock->Monotonic() - decided;
     reply->set_completed_step(step);
     if (context.log_every > 0 && step % context.log_every == 0) {
       context.log->Write(

@@ -28,6 +28,7 @@ struct RunContext {
   Clock* clock = nullptr;
   std::string worker;                          // this worker's id
   uint64_t log_every = 0;                      // steps between lines in the log; 0: none
+  bool probe = false;                          // tells how long passes take: RunReply.pass_seconds
   std::function<v1::Counters()> counters;
 };
 

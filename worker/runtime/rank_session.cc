@@ -95,6 +95,7 @@ RunContext RankSession::MakeContext() {
           .clock = environment_.clock,
           .worker = environment_.worker,
           .log_every = request_.spec().log().every(),
+          .probe = request_.probe(),
           .counters = [this] {
             peak_bytes_.store(rank_->TrainingMemory().peak_bytes, std::memory_order_relaxed);
             return Counters();

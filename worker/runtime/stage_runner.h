@@ -3,6 +3,7 @@
 #define PENSTOCK_WORKER_RUNTIME_STAGE_RUNNER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -108,6 +109,10 @@ class Device {
   virtual std::string NumericFingerprint() const = 0;
   // Builds a rank's stages; called on the thread that will run them. Errors as rpc Load.
   virtual absl::StatusOr<std::unique_ptr<LoadedRank>> Load(const v1::LoadRequest& request) = 0;
+  // Times layers on their own; called on a thread of its own, while nothing is loaded. `cancelled` is asked between
+  // layers. Errors as rpc Measure; Cancelled.
+  virtual absl::StatusOr<v1::MeasuredCosts> Measure(const v1::MeasureRequest& request,
+                                                    const std::function<bool()>& cancelled) = 0;
 };
 
 }  // namespace penstock

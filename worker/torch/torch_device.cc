@@ -1,6 +1,7 @@
 #include "worker/torch/torch_device.h"
 
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "common/clock.h"
 #include "common/status_macros.h"
 #include "worker/device/device_memory.h"
+#include "worker/torch/measure.h"
 #include "worker/torch/self_test.h"
 #include "worker/torch/torch.h"
 #include "worker/torch/torch_rank.h"
@@ -34,6 +36,11 @@ class TorchDevice final : public Device {
     PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<TorchRank> rank,
                               TorchRank::Load(request, at::Device(name_), memory_.get(), Clock::Real()));
     return rank;
+  }
+
+  absl::StatusOr<v1::MeasuredCosts> Measure(const v1::MeasureRequest& request,
+                                            const std::function<bool()>& cancelled) override {
+    return MeasureCosts(request, name_, memory_.get(), Clock::Real(), cancelled);
   }
 
  private:

@@ -1,7 +1,7 @@
-"""The peer: one GPipe run of torch.distributed.pipelining on gloo, one thread a rank. Prints seconds a step (median).
+"""The peer: one run of torch.distributed.pipelining on gloo, one thread a rank. Prints seconds a step (median).
 
-The network is step_time/run's: an embedding of tokens and positions, pre-norm GPT blocks, a norm and a head, cut in
-the middle of the blocks.
+The network is step_time/run's: an embedding of tokens and positions, pre-norm GPT blocks, a norm and a head, the blocks
+spread evenly over the stages; schedules with two stages a rank place them round robin.
 """
 import argparse
 import os
@@ -14,10 +14,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from torch.distributed.pipelining import (PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B,
+                                          ScheduleInterleavedZeroBubble)
 
 VOCAB, CONTEXT, DIM, HEADS = 1024, 128, 256, 4
-SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
+SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B, "interleaved": ScheduleInterleaved1F1B,
+             "zero-bubble": ScheduleInterleavedZeroBubble}
+CHUNKS = {"interleaved": 2, "zero-bubble": 2}  # stages a rank
 
 
 class Embed(nn.Module):
@@ -70,13 +73,17 @@ def rank_main(rank, args, queue):
     torch.manual_seed(0)
     dist.init_process_group("gloo", rank=rank, world_size=args.ranks)
     layers = [Embed()] + [Block() for _ in range(args.blocks)] + [Head()]
-    each = args.blocks // args.ranks
-    begin = 0 if rank == 0 else 1 + rank * each
-    end = len(layers) if rank == args.ranks - 1 else 1 + (rank + 1) * each
-    module = nn.Sequential(*layers[begin:end])
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
-    stage = PipelineStage(module, rank, args.ranks, torch.device("cpu"))
-    schedule = SCHEDULES[args.schedule](stage, args.micro_batches, loss_fn=loss_of)
+    chunks = CHUNKS.get(args.schedule, 1)
+    count = chunks * args.ranks
+    each = args.blocks // count
+    modules, stages = [], []
+    for number in range(rank, count, args.ranks):
+        begin = 0 if number == 0 else 1 + number * each
+        end = len(layers) if number == count - 1 else 1 + (number + 1) * each
+        modules.append(nn.Sequential(*layers[begin:end]))
+        stages.append(PipelineStage(modules[-1], number, count, torch.device("cpu")))
+    optimizer = torch.optim.AdamW([p for module in modules for p in module.parameters()], lr=1e-3)
+    schedule = SCHEDULES[args.schedule](stages if chunks > 1 else stages[0], args.micro_batches, loss_fn=loss_of)
     seconds = []
     for step in range(args.steps):
         inputs, targets = batch_of(args, step)
