@@ -1,6 +1,8 @@
 #include "cli/job_view.h"
 
 #include <cmath>
+#include <map>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -78,6 +80,7 @@ std::string WorkerTable(const google::protobuf::RepeatedPtrField<v1::WorkerStatu
   return table.Render(width);
 }
 
+// Several stages of a rank share its worker: what is the worker's stands in the line of the first of them.
 std::string StageTable(const v1::JobStatus& job, int width) {
   TextTable table({{"STAGE", kRight},
                    {"LAYERS", kLeft, true},
@@ -89,12 +92,22 @@ std::string StageTable(const v1::JobStatus& job, int width) {
                    {"PEAK", kRight},
                    {"BUSY", kRight},
                    {"WORKER", kLeft, true}});
+  std::map<uint32_t, uint32_t> first_stage;  // by rank
+  for (const v1::StageStatus& stage : job.stages()) first_stage.emplace(stage.rank(), stage.stage());
   for (const v1::StageStatus& stage : job.stages()) {
-    table.AddRow({absl::StrCat(stage.stage()), stage.layers(), CountText(static_cast<double>(stage.parameters())),
-                  BytesText(stage.parameter_bytes()), absl::StrCat(stage.frames_sent()),
-                  absl::StrCat(stage.frames_received()), BytesText(stage.bytes_sent()),
-                  stage.peak_allocated_bytes() > 0 ? BytesText(stage.peak_allocated_bytes()) : "-",
-                  PercentText(stage.busy()), stage.worker()});
+    std::vector<std::string> cells = {absl::StrCat(stage.stage()), stage.layers(),
+                                      CountText(static_cast<double>(stage.parameters())),
+                                      BytesText(stage.parameter_bytes())};
+    const uint32_t first = first_stage[stage.rank()];
+    if (first == stage.stage()) {
+      cells.insert(cells.end(), {absl::StrCat(stage.frames_sent()), absl::StrCat(stage.frames_received()),
+                                 BytesText(stage.bytes_sent()),
+                                 stage.peak_allocated_bytes() > 0 ? BytesText(stage.peak_allocated_bytes()) : "-",
+                                 PercentText(stage.busy()), stage.worker()});
+    } else {
+      cells.insert(cells.end(), {"", "", "", "", "", absl::StrCat("with stage ", first)});
+    }
+    table.AddRow(std::move(cells));
   }
   return table.Render(width);
 }

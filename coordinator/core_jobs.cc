@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "coordinator/core.h"
 #include "coordinator/plan/planner.h"
+#include "coordinator/plan/rank_memory.h"
 #include "coordinator/submission.h"
 #include "model/model_info.h"
 
@@ -22,11 +23,8 @@ std::string MiB(uint64_t bytes) { return absl::StrFormat("%.1f MiB", static_cast
 // Why the plan cannot run on these workers, by rank; empty where it can. Not CheckFits, which looks for plans that
 // would fit: too long under the lock.
 std::string TooLarge(const v1::Plan& plan, const std::vector<WorkerHandle>& workers) {
-  std::vector<uint64_t> bytes(workers.size(), 0);
-  for (const v1::Stage& stage : plan.stages()) {
-    bytes[stage.rank()] += stage.state_bytes() + stage.peak_activation_bytes();
-  }
-  for (size_t r = 0; r < workers.size(); ++r) {
+  const std::vector<uint64_t> bytes = RankPeakBytes(plan);
+  for (size_t r = 0; r < std::min(workers.size(), bytes.size()); ++r) {
     if (workers[r].memory_bytes == 0 || bytes[r] <= workers[r].memory_bytes) continue;
     return absl::StrCat("waits for a larger worker: rank ", r, " needs ", MiB(bytes[r]), ", and ", workers[r].id,
                         ", which is idle, has ", MiB(workers[r].memory_bytes));
@@ -64,7 +62,7 @@ absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {
                                                       " ranks, the cluster ", limits.size(),
                                                       " workers: add workers, or ", "lower pipeline.stages"));
   }
-  for (const std::string& note : Advice(spec, reply.plan())) reply.add_notes(note);
+  for (const std::string& note : Advice({spec, nullptr, limits}, reply.plan())) reply.add_notes(note);
   return reply;
 }
 

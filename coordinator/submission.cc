@@ -61,12 +61,14 @@ absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint6
     return absl::InvalidArgumentError(absl::StrCat("'", spec.name(), "' cannot be a job's name: it names its folders"));
   }
   PENSTOCK_RETURN_IF_ERROR(CheckJobSpec(spec));
-  PENSTOCK_ASSIGN_OR_RETURN(v1::Plan plan, MakePlan(spec));
-  memory_limits.resize(plan.train_size(), 0);
-  const absl::Status fits = CheckFits(spec, plan, memory_limits);
+  PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOfJob(spec));
+  memory_limits.resize(ranks, 0);
+  const PlanRequest request{spec, nullptr, std::move(memory_limits)};
+  PENSTOCK_ASSIGN_OR_RETURN(PlannedJob planned, PlanJob(request));
+  const absl::Status fits = CheckFits(request, planned.plan);
   // ResourceExhausted is the queue's; this one says that the cluster is not the one the job needs.
   if (!fits.ok()) return absl::FailedPreconditionError(fits.message());
-  return plan;
+  return std::move(planned.plan);
 }
 
 absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,

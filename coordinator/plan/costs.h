@@ -1,4 +1,4 @@
-// What layers and stages cost: microseconds and bytes, from FLOPs and bytes. Pure.
+// What a simulation needs to know of a pipeline: what stages take and keep, and what lies between them. Pure.
 // Source: docs/schedules.md, "Costs".
 #ifndef PENSTOCK_COORDINATOR_PLAN_COSTS_H_
 #define PENSTOCK_COORDINATOR_PLAN_COSTS_H_
@@ -7,33 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "coordinator/plan/partition.h"
-#include "model/model_info.h"
 
 namespace penstock {
-
-// What a device does in a microsecond. The estimates only have to be right in proportion, to balance stages.
-struct Machine {
-  double flops_per_us;         // matrix products of the sizes that layers have
-  double bytes_per_us;         // element by element work: bound by memory
-  double layer_us;             // calling a layer's operations at all
-  double update_bytes_per_us;  // optimizer: over parameters, gradients and its own state
-};
-
-// A CPU with this many threads a worker. REQUIRES: threads >= 1.
-Machine CpuMachine(int threads);
-
-// A layer, or a composite one, for one micro-batch.
-struct ComputeTimes {
-  double forward_us = 0;
-  double backward_us = 0;
-};
-
-// The times of a micro-batch of `samples`. A layer with fixed times (delay) takes exactly those.
-ComputeTimes EstimateTimes(const LayerCost& cost, int64_t samples, const Machine& machine);
-
-// EstimateTimes of each layer.
-std::vector<ComputeTimes> EstimateTimes(const ModelInfo& model, int64_t samples, const Machine& machine);
 
 // One stage for one micro-batch.
 struct StageCost {
@@ -73,11 +48,6 @@ struct PipelineCosts {
 // Errors: InvalidArgument: costs for another number of stages or links; a time or a size that is negative or not a
 //         number, named with its stage; a weight gradient that takes longer than the backward it is a part of.
 absl::Status CheckCosts(const PipelineCosts& costs, int num_stages, int micro_batches);
-
-// Adds up the layers of each stage. Every boundary is a Loopback link.
-// REQUIRES: 1 <= micro_batches <= batch; `stages` covers the model's layers.
-PipelineCosts EstimatePipeline(const ModelInfo& model, const Partition& stages, int64_t batch, int micro_batches,
-                               const Machine& machine);
 
 }  // namespace penstock
 

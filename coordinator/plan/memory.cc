@@ -14,20 +14,21 @@ int64_t OptimizerBytesPerElement(const v1::Optimizer& optimizer) {
   }
 }
 
-StageMemory EstimateMemory(const ModelInfo& model, const LayerRange& layers, const v1::Optimizer& optimizer) {
-  StageMemory memory;
-  for (int i = layers.begin; i < layers.end; ++i) {
-    const LayerInfo& layer = model.layers[i];
-    const int64_t elements = layer.ParameterElements();
-    memory.parameter_bytes += 4 * elements;
-    memory.gradient_bytes += 4 * elements;
-    memory.optimizer_bytes += OptimizerBytesPerElement(optimizer) * elements;
-    memory.largest_layer_gradient_bytes = std::max(memory.largest_layer_gradient_bytes, 4 * elements);
-    for (const BufferSpec& buffer : layer.buffers) {
-      int64_t buffer_elements = 1;
-      for (const int64_t size : buffer.shape) buffer_elements *= size;
-      memory.buffer_bytes += buffer_elements * DTypeBytes(buffer.dtype);
-    }
+void StageMemory::Add(const StageMemory& other) {
+  parameter_bytes += other.parameter_bytes;
+  gradient_bytes += other.gradient_bytes;
+  optimizer_bytes += other.optimizer_bytes;
+  buffer_bytes += other.buffer_bytes;
+  largest_layer_gradient_bytes = std::max(largest_layer_gradient_bytes, other.largest_layer_gradient_bytes);
+}
+
+StageMemory LayerMemory(const LayerInfo& layer, const v1::Optimizer& optimizer) {
+  const int64_t elements = layer.ParameterElements();
+  StageMemory memory{4 * elements, 4 * elements, OptimizerBytesPerElement(optimizer) * elements, 0, 4 * elements};
+  for (const BufferSpec& buffer : layer.buffers) {
+    int64_t buffer_elements = 1;
+    for (const int64_t size : buffer.shape) buffer_elements *= size;
+    memory.buffer_bytes += buffer_elements * DTypeBytes(buffer.dtype);
   }
   return memory;
 }

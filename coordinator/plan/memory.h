@@ -1,11 +1,10 @@
-// What a stage holds in its worker's memory. Pure.
+// What a stage holds in its worker's memory for the whole run. Pure.
 // Source: docs/schedules.md, "Memory".
 #ifndef PENSTOCK_COORDINATOR_PLAN_MEMORY_H_
 #define PENSTOCK_COORDINATOR_PLAN_MEMORY_H_
 
 #include <cstdint>
 
-#include "coordinator/plan/partition.h"
 #include "model/model_info.h"
 #include "proto/job.pb.h"
 
@@ -25,10 +24,12 @@ struct StageMemory {
   int64_t State() const {
     return parameter_bytes + gradient_bytes + optimizer_bytes + buffer_bytes + largest_layer_gradient_bytes;
   }
+  // Adds another layer of the same stage.
+  void Add(const StageMemory& other);
 };
 
 // Parameters, gradients and optimizer state are float32.
-StageMemory EstimateMemory(const ModelInfo& model, const LayerRange& layers, const v1::Optimizer& optimizer);
+StageMemory LayerMemory(const LayerInfo& layer, const v1::Optimizer& optimizer);
 
 }  // namespace penstock
 

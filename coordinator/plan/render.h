@@ -1,29 +1,32 @@
-// A plan as people and programs read it: the table of `penstock plan`, and its JSON. Pure.
+// A plan as people and programs read it: the table of `penstock plan`, a comparison of schedules, and their JSON. Pure.
 // Source: docs/schedules.md, "Reading a plan".
 #ifndef PENSTOCK_COORDINATOR_PLAN_RENDER_H_
 #define PENSTOCK_COORDINATOR_PLAN_RENDER_H_
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "proto/job.pb.h"
-#include "proto/plan.pb.h"
+#include "coordinator/plan/planner.h"
 
 namespace penstock {
 
-// What is known of the workers that would run a plan. Both may be shorter than the plan has ranks: the rest is unknown.
-struct PlanWorkers {
-  std::vector<uint64_t> memory_bytes;  // limit of the worker that runs rank r; 0: no limit
-  std::vector<std::string> names;      // "localhost/cpu.0"; empty: none yet
-};
-
 // The table, one line a stage, then bubble, step time and throughput, then notes. Ends with a newline, has no colour.
-// Args: plan as MakePlan returns it for `spec`.
-std::string RenderPlanText(const v1::JobSpec& spec, const v1::Plan& plan, const PlanWorkers& workers = {});
+// Args: planned: as PlanJob returns it for `request`, whose limits it prints.
+//       workers: "localhost/cpu.0", by rank; may be shorter than there are ranks, or empty.
+std::string RenderPlanText(const PlanRequest& request, const PlannedJob& planned,
+                           const std::vector<std::string>& workers = {});
 
 // One JSON object with the same facts, at full precision, and the compute actions as text; indented, no final newline.
-std::string RenderPlanJson(const v1::JobSpec& spec, const v1::Plan& plan, const PlanWorkers& workers = {});
+// Where the simulation has its actions, they stand there with their times.
+std::string RenderPlanJson(const PlanRequest& request, const PlannedJob& planned,
+                           const std::vector<std::string>& workers = {});
+
+// Every schedule in one table, the best marked, with what keeps the others from running. Ends with a newline.
+// Args: rows: as CompareSchedules returns them; at least one can run.
+std::string RenderComparisonText(const PlanRequest& request, const std::vector<ScheduleRow>& rows);
+
+// One JSON object with the same facts.
+std::string RenderComparisonJson(const PlanRequest& request, const std::vector<ScheduleRow>& rows);
 
 }  // namespace penstock
 

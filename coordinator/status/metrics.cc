@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -118,14 +119,19 @@ struct StageOfJob {
 };
 
 void AddStages(std::vector<MetricFamily>* families, const v1::ClusterStatus& cluster) {
-  std::vector<StageOfJob> stages;
+  // What a rank's stages share is counted once, with the first of them: sums over stages stay true.
+  std::vector<StageOfJob> stages, first_of_rank;
   for (const v1::JobStatus& job : cluster.jobs()) {
-    for (const v1::StageStatus& stage : job.stages()) stages.push_back({&job, &stage});
+    std::set<uint32_t> ranks;
+    for (const v1::StageStatus& stage : job.stages()) {
+      stages.push_back({&job, &stage});
+      if (ranks.insert(stage.rank()).second) first_of_rank.push_back({&job, &stage});
+    }
   }
-  const auto add = [&](const char* name, const char* help, MetricType type,
-                       const std::function<double(const v1::StageStatus&)>& value) {
+  const auto add_to = [&](const std::vector<StageOfJob>& items, const char* name, const char* help, MetricType type,
+                          const std::function<double(const v1::StageStatus&)>& value) {
     Add(
-        families, stages, name, help, type,
+        families, items, name, help, type,
         [](const StageOfJob& item) {
           return Labels{{"job", item.job->job()},
                         {"stage", absl::StrCat(item.stage->stage())},
@@ -134,9 +140,13 @@ void AddStages(std::vector<MetricFamily>* families, const v1::ClusterStatus& clu
         },
         [&value](const StageOfJob& item) { return value(*item.stage); });
   };
+  const auto add = [&](const char* name, const char* help, MetricType type,
+                       const std::function<double(const v1::StageStatus&)>& value) {
+    add_to(first_of_rank, name, help, type, value);
+  };
   using Stage = v1::StageStatus;
-  add("penstock_stage_parameter_bytes", "Parameters of the stage.", MetricType::Gauge,
-      [](const Stage& stage) { return static_cast<double>(stage.parameter_bytes()); });
+  add_to(stages, "penstock_stage_parameter_bytes", "Parameters of the stage.", MetricType::Gauge,
+         [](const Stage& stage) { return static_cast<double>(stage.parameter_bytes()); });
   add("penstock_stage_peak_allocated_bytes", "Most memory allocated at once on the stage's device.", MetricType::Gauge,
       [](const Stage& stage) { return static_cast<double>(stage.peak_allocated_bytes()); });
   add("penstock_stage_busy_ratio", "Share of the latest step spent computing.", MetricType::Gauge,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -53,12 +54,17 @@ std::string StagesTable(const v1::JobStatus& job) {
                    {"Sent", true},
                    {"Frames received", true},
                    {"Received", true}};
+  std::map<uint32_t, uint32_t> first_stage;  // by rank: the line that has what the rank's stages share
+  for (const v1::StageStatus& stage : job.stages()) first_stage.emplace(stage.rank(), stage.stage());
   for (const v1::StageStatus& stage : job.stages()) {
-    table.rows.push_back(
-        {absl::StrCat(stage.stage()), absl::StrCat(stage.rank()), EscapeHtml(stage.worker()),
-         EscapeHtml(stage.layers()), absl::StrCat(stage.parameters(), " (", BytesText(stage.parameter_bytes()), ")"),
-         ShareText(stage.busy()), BytesText(stage.peak_allocated_bytes()), absl::StrCat(stage.frames_sent()),
-         BytesText(stage.bytes_sent()), absl::StrCat(stage.frames_received()), BytesText(stage.bytes_received())});
+    const bool first = first_stage[stage.rank()] == stage.stage();
+    const auto shared = [first](const std::string& text) { return first ? text : std::string(); };
+    table.rows.push_back({absl::StrCat(stage.stage()), absl::StrCat(stage.rank()), EscapeHtml(stage.worker()),
+                          EscapeHtml(stage.layers()),
+                          absl::StrCat(stage.parameters(), " (", BytesText(stage.parameter_bytes()), ")"),
+                          shared(ShareText(stage.busy())), shared(BytesText(stage.peak_allocated_bytes())),
+                          shared(absl::StrCat(stage.frames_sent())), shared(BytesText(stage.bytes_sent())),
+                          shared(absl::StrCat(stage.frames_received())), shared(BytesText(stage.bytes_received()))});
   }
   return ToHtml(table);
 }

@@ -303,5 +303,19 @@ TEST(StatusJsonTest, PrintsAHashWithEveryTensor) {
       "{\n  \"step\": 12,\n  \"sha256\": \"ab\",\n  \"tensors\": {\n    \"a\": \"a0\",\n    \"b\": \"b0\"\n  }\n}\n");
 }
 
+TEST(JobViewTest, StagesOfOneRankShareTheLineOfTheFirst) {
+  // Bug: the counters of a rank stood beside each of its stages, as if each had sent all of it.
+  v1::JobStatus job = RunningJob();
+  v1::StageStatus* const second = job.add_stages();
+  *second = job.stages(0);
+  second->set_stage(1);
+  second->set_layers("h.2 .. head");
+  const std::string text = JobText(job, 0, kNow);
+  EXPECT_EQ(text.find("640"), text.rfind("640"));
+  EXPECT_EQ(text.find("localhost/cpu.0"), text.rfind("localhost/cpu.0"));
+  EXPECT_THAT(text, HasSubstr("h.2 .. head"));
+  EXPECT_THAT(text, HasSubstr("with stage 0\n"));
+}
+
 }  // namespace
 }  // namespace penstock
