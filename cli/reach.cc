@@ -3,14 +3,23 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/standard_address.h"
 #include "common/channel.h"
 
 namespace penstock {
 
-std::string Suggest(const Console& console, absl::string_view arguments, absl::string_view address) {
-  const bool said = address.empty() || address == StandardAddress();
-  return absl::StrCat(console.traits().program, " ", arguments, said ? "" : " --addr ", said ? "" : address);
+std::string ShellWord(absl::string_view word) {
+  constexpr absl::string_view kSafe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%_-+=:,./";
+  if (!word.empty() && word.find_first_not_of(kSafe) == absl::string_view::npos) return std::string(word);
+  return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
+
+std::string Suggest(const Console& console, const std::vector<std::string>& words, absl::string_view address) {
+  std::string command = ShellWord(console.traits().program);
+  for (const std::string& word : words) absl::StrAppend(&command, " ", ShellWord(word));
+  if (!address.empty() && address != StandardAddress()) absl::StrAppend(&command, " --addr ", address);
+  return command;
 }
 
 std::optional<int> RefuseAddress(const std::string& address, Console* console) {
@@ -23,9 +32,9 @@ int FailCall(const absl::Status& status, Console* console) {
   const ExitCode code = ExitCodeOf(status);
   std::string next;
   if (code == ExitCode::kUnreachable) {
-    next = absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts one; --addr HOST:PORT names another");
+    next = absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts one; --addr HOST:PORT names another");
   } else if (code == ExitCode::kNotFound) {
-    next = Suggest(*console, "status");
+    next = Suggest(*console, {"status"});
   }
   return console->Fail(code, status.message(), next);
 }

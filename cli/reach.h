@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -12,9 +13,13 @@
 
 namespace penstock {
 
+// A word as a shell takes it back unchanged: as it is where that is safe, else in single quotes.
+std::string ShellWord(absl::string_view word);
+
 // A command to try next, as the user would type it: "penstock status kjv-1 --addr 127.0.0.1:7500".
-// Args: address: of the coordinator that it should reach, said only where it is not the one reached without saying.
-std::string Suggest(const Console& console, absl::string_view arguments, absl::string_view address = "");
+// Args: words: what follows the program, one argument each; quoted where a shell would take them apart.
+//       address: of the coordinator that it should reach, said only where it is not the one reached without saying.
+std::string Suggest(const Console& console, const std::vector<std::string>& words, absl::string_view address = "");
 
 // Says why an address cannot be used and returns the exit code; nullopt if it can.
 std::optional<int> RefuseAddress(const std::string& address, Console* console);

@@ -76,12 +76,12 @@ int FollowJob(Client* client, const std::string& job, bool json, Canceller* canc
   if (end.ok()) return ReportEnd(*end, json, console);
   if (absl::IsCancelled(end.status())) {
     console->Talk(absl::StrCat("detached; job ", job, " goes on. To watch it: ",
-                               Suggest(*console, absl::StrCat("status ", job, " -w"), client->address()),
-                               "; to stop it: ", Suggest(*console, absl::StrCat("stop ", job), client->address())));
+                               Suggest(*console, {"status", job, "-w"}, client->address()),
+                               "; to stop it: ", Suggest(*console, {"stop", job}, client->address())));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   return console->Fail(ExitCodeOf(end.status()), end.status().message(),
-                       Suggest(*console, absl::StrCat("status ", job), client->address()));
+                       Suggest(*console, {"status", job}, client->address()));
 }
 
 }  // namespace penstock

@@ -67,21 +67,24 @@ absl::StatusOr<v1::JobStatus> FollowToEnd(Client* client, const std::string& job
 }
 
 void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* console) {
-  std::string run = Suggest(*console, absl::StrCat("run -f ", options.file));
-  for (const std::string& pair : options.overrides) absl::StrAppend(&run, " --set ", pair);
-  if (!options.state_dir.empty()) absl::StrAppend(&run, " --state-dir ", options.state_dir);
   std::vector<std::string> next;
-  const bool resumes = job.state() != v1::SUCCEEDED && !job.checkpoint().empty();
-  if (resumes) next.push_back(absl::StrCat(run, " --resume"));
+  if (job.state() != v1::SUCCEEDED && !job.checkpoint().empty()) {
+    std::vector<std::string> again = {"run", "-f", options.file};
+    for (const std::string& pair : options.overrides) again.insert(again.end(), {"--set", pair});
+    if (!options.state_dir.empty()) again.insert(again.end(), {"--state-dir", options.state_dir});
+    if (!options.devices.empty()) again.insert(again.end(), {"--devices", absl::StrJoin(options.devices, ",")});
+    again.push_back("--resume");
+    next.push_back(Suggest(*console, again));
+  }
   if (!job.checkpoint().empty() && job.state() != v1::FAILED) {
     if (job.unit() == "tokens") {
-      next.push_back(Suggest(*console, absl::StrCat("generate ", job.checkpoint(), " --prompt 'In the beginning'")));
+      next.push_back(Suggest(*console, {"generate", job.checkpoint(), "--prompt", "In the beginning"}));
     }
-    next.push_back(Suggest(*console, absl::StrCat("hash ", job.checkpoint())));
-    next.push_back(Suggest(*console, absl::StrCat("checkpoints ", ParentPath(job.checkpoint()), " --verify")));
+    next.push_back(Suggest(*console, {"hash", job.checkpoint()}));
+    next.push_back(Suggest(*console, {"checkpoints", ParentPath(job.checkpoint()), "--verify"}));
   }
   if (job.state() == v1::SUCCEEDED) {
-    next.push_back(absl::StrCat(Suggest(*console, "up -f cluster.yaml"), " starts a cluster that stays: README.md"));
+    next.push_back(absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts a cluster that stays: README.md"));
   }
   if (!next.empty()) console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
 }

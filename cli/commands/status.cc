@@ -74,7 +74,7 @@ int Status(const Options& options, Console* console) {
   }
   if (options.job.empty()) {
     return console->Fail(ExitCode::kBadUsage, "-w needs a job to watch",
-                         Suggest(*console, "status @last -w", options.address));
+                         Suggest(*console, {"status", "@last", "-w"}, options.address));
   }
   Canceller canceller;
   Interrupts interrupts([&canceller](int count) { CancelOrExit(&canceller, count); });

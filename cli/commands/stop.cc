@@ -35,7 +35,7 @@ int Stop(const Options& options, Console* console) {
   if (HasEnded(job->status().state())) {
     return console->Fail(ExitCode::kFailed,
                          absl::StrCat("job ", id, " has ended already: ", StateText(job->status().state())),
-                         Suggest(*console, absl::StrCat("status ", id), options.address));
+                         Suggest(*console, {"status", id}, options.address));
   }
   const absl::StatusOr<v1::StopReply> reply = client.Stop(id, options.no_checkpoint);
   if (!reply.ok()) return FailCall(reply.status(), console);
@@ -45,7 +45,7 @@ int Stop(const Options& options, Console* console) {
   if (!end.ok()) {
     if (!absl::IsCancelled(end.status())) return FailCall(end.status(), console);
     console->Talk(
-        absl::StrCat("not waiting for its end; ", Suggest(*console, absl::StrCat("status ", id), options.address)));
+        absl::StrCat("not waiting for its end; ", Suggest(*console, {"status", id}, options.address)));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   if (options.format == "json") {
@@ -58,7 +58,7 @@ int Stop(const Options& options, Console* console) {
   }
   if (end->state() != v1::FAILED) return 0;
   return console->Fail(ExitCode::kFailed, FailureText(*end),
-                       Suggest(*console, absl::StrCat("logs ", id), options.address));
+                       Suggest(*console, {"logs", id}, options.address));
 }
 
 }  // namespace

@@ -46,9 +46,10 @@ int Submit(const Options& options, Console* console) {
       return console->Fail(ExitCode::kBadUsage, reply.status().message(), "--resume, or another checkpoint.dir");
     }
     if (absl::IsFailedPrecondition(reply.status())) {
+      std::vector<std::string> plan = {"plan", "-f", options.file};
+      for (const std::string& pair : options.overrides) plan.insert(plan.end(), {"--set", pair});
       return console->Fail(ExitCode::kDoesNotFit, reply.status().message(),
-                           Suggest(*console, absl::StrCat("plan -f ", options.file), options.address) +
-                               " shows the plan's memory");
+                           absl::StrCat(Suggest(*console, plan), " shows the plan's memory"));
     }
     return FailCall(reply.status(), console);
   }
@@ -58,7 +59,7 @@ int Submit(const Options& options, Console* console) {
     return 0;
   }
   console->Talk(absl::StrCat("job ", job, " submitted; Ctrl-C detaches, ",
-                             Suggest(*console, absl::StrCat("stop ", job), options.address), " stops it"));
+                             Suggest(*console, {"stop", job}, options.address), " stops it"));
   return FollowJob(&client, job, options.format == "json", &canceller, console);
 }
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "cli/client.h"
 #include "cli/commands/commands.h"
 #include "cli/coordinator_process.h"
@@ -26,11 +25,11 @@ void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Con
                              "\nstatus page: http://", process.http_address(), "/statusz\nworkers:     ",
                              spec.workers.size(), spec.launch == LaunchWith::kNone ? " (they join by themselves)" : "",
                              "\nlogs:        ", spec.state_dir, "/logs\n"));
-  std::vector<std::string> next;
-  for (const char* const arguments : {"submit -f job.yaml", "status", "down"}) {
-    next.push_back(Suggest(*console, arguments, process.address()));
-  }
-  console->Talk(absl::StrCat("next: ", absl::StrJoin(next, "; ")));
+  const auto suggest = [&](const std::vector<std::string>& words) {
+    return Suggest(*console, words, process.address());
+  };
+  console->Talk(
+      absl::StrCat("next: ", suggest({"submit", "-f", "job.yaml"}), "; ", suggest({"status"}), "; ", suggest({"down"})));
 }
 
 int Up(const Options& options, Console* console) {
@@ -50,7 +49,7 @@ int Up(const Options& options, Console* console) {
   if (!process.ok()) {
     return console->Fail(
         absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed, process.status().message(),
-        absl::StrCat(Suggest(*console, "status", spec->listen), " shows whether a cluster is up already"));
+        absl::StrCat(Suggest(*console, {"status"}, spec->listen), " shows whether a cluster is up already"));
   }
   if (spec->launch == LaunchWith::kLocal) {
     Client client((*process)->address());

@@ -4,6 +4,7 @@
 
 #include "cli/arguments.h"
 #include "cli/console.h"
+#include "cli/reach.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -57,6 +58,17 @@ TEST(ConsoleTest, ColoursOnlyWhereAllowed) {
   std::ostringstream out, err;
   Console(&out, &err, {.colour = true}).Fail(ExitCode::kFailed, "broken");
   EXPECT_EQ(err.str(), "\x1b[31merror: \x1b[0mbroken\n");
+}
+
+TEST(SuggestTest, QuotesWhatAShellWouldTakeApart) {
+  // A path with a blank, or a split in brackets, was suggested as it is: pasted back, it was another command.
+  std::ostringstream out, err;
+  const Console console(&out, &err, {.program = "./penstock"});
+  EXPECT_EQ(Suggest(console, {"run", "-f", "my jobs/a.yaml", "--set", "pipeline.split=[2,6]"}),
+            "./penstock run -f 'my jobs/a.yaml' --set 'pipeline.split=[2,6]'");
+  EXPECT_EQ(Suggest(console, {"stop", "@last"}, "127.0.0.1:1"), "./penstock stop @last --addr 127.0.0.1:1");
+  EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
+  EXPECT_EQ(ShellWord(""), "''");
 }
 
 TEST(ArgumentsTest, ReadsSizesWithBinaryUnits) {
