@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -51,7 +52,7 @@ v1::GenerateRequest RequestOf(const Options& options) {
 }
 
 // Streams the prompt and what follows it to standard output: text as it comes, tokens of data without a text form as
-// numbers.
+// numbers. Nothing is written before the first token is there: an error stands alone.
 absl::Status Stream(Client* client, const v1::GenerateRequest& request, const Options& options, Canceller* canceller,
                     Console* console) {
   const bool json = options.format == "json";
@@ -60,8 +61,12 @@ absl::Status Stream(Client* client, const v1::GenerateRequest& request, const Op
   const auto show = [&](const std::string& piece) {
     if (!json) console->Data(console->traits().out_is_terminal ? WithoutControls(piece) : piece);
   };
-  show(options.prompt);
+  bool begun = false;
+  const auto begin = [&] {
+    if (!std::exchange(begun, true)) show(options.prompt);
+  };
   const absl::Status status = client->Generate(request, canceller, [&](const v1::GenerateReply& reply) {
+    begin();
     tokens.push_back(reply.token());
     text += reply.text();
     if (reply.text().empty()) {
@@ -72,7 +77,8 @@ absl::Status Stream(Client* client, const v1::GenerateRequest& request, const Op
     return true;
   });
   if (json && status.ok()) console->Data(GeneratedJson(text, tokens));
-  if (!json && (!tokens.empty() || !options.prompt.empty())) console->Data("\n");
+  if (status.ok()) begin();
+  if (!json && begun) console->Data("\n");
   return status;
 }
 

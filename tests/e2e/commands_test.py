@@ -105,6 +105,13 @@ class CommandsTest(sandbox.Sandbox):
         self.up(workers=2)
         self.assertEqual(self.penstock(*ask).stdout, alone)
 
+    def test_generate_that_fails_prints_its_error_alone(self):
+        # The prompt was printed before it was known whether anything would follow it.
+        self.up(workers=1)
+        done = self.penstock("generate", "no-such-job", "--prompt", "The ", check=4)
+        self.assertEqual(done.stdout, "")
+        self.assertIn("no-such-job", done.stderr)
+
     def test_plan_prints_a_row_for_every_stage(self):
         text = self.penstock("plan", "-f", "job.yaml").stdout
         self.assertIn("STAGE", text)
