@@ -16,6 +16,15 @@ void AddAddress(CLI::App* command, std::string* address) {
   command->add_option("--addr", *address, "The coordinator's address, else PENSTOCK_ADDR")->capture_default_str();
 }
 
+CLI::Option* AddTarget(CLI::App* command, const std::string& name, const std::string& help, std::string* target) {
+  const auto not_empty = [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); };
+  return command->add_option(name, *target, help)->check(CLI::Validator(not_empty, "", "not empty"));
+}
+
+CLI::Option* AddJob(CLI::App* command, std::string* job) {
+  return AddTarget(command, "JOB", "Name, id, unique prefix, or @last", job);
+}
+
 void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format) {
   *format = formats.front();
   command->add_option("-o,--output", *format, "Output format")->check(CLI::IsMember(formats))->capture_default_str();

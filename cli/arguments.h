@@ -10,12 +10,19 @@
 
 namespace CLI {
 class App;
+class Option;
 }  // namespace CLI
 
 namespace penstock {
 
 // Declares --addr. *address becomes: the option, else PENSTOCK_ADDR, else 127.0.0.1:7400.
 void AddAddress(CLI::App* command, std::string* address);
+
+// Declares the positional argument `name`, which may not be empty: in a script that is a variable that was never set.
+CLI::Option* AddTarget(CLI::App* command, const std::string& name, const std::string& help, std::string* target);
+
+// AddTarget of JOB.
+CLI::Option* AddJob(CLI::App* command, std::string* job);
 
 // Declares -o, one of `formats`; *format is the first of them unless it is given.
 void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format);

@@ -63,7 +63,7 @@ int Checkpoints(const Options& options, Console* console) {
 void AddCheckpoints(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("checkpoints", "List a job's checkpoints");
   const auto options = std::make_shared<Options>();
-  command->add_option("JOB|DIR", options->target, "A job, or the folder that holds its checkpoints")->required();
+  AddTarget(command, "JOB|DIR", "A job, or the folder that holds its checkpoints", &options->target)->required();
   command->add_flag("--verify", options->verify, "Read every byte and compare it with its hash");
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);

@@ -142,7 +142,7 @@ void AddGenerate(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand(
       "generate", "Go on with a prompt, on the cluster or, for a folder where none answers, on one of this host's own");
   const auto options = std::make_shared<Options>();
-  command->add_option("CKPT|JOB", options->target, "A checkpoint's folder, a folder of them (the newest), or a job")
+  AddTarget(command, "CKPT|JOB", "A checkpoint's folder, a folder of them (the newest), or a job", &options->target)
       ->required();
   command->add_option("--prompt", options->prompt, "The text to go on with");
   command->add_option("--prompt-tokens", options->prompt_tokens, "Tokens instead of text: 1,2,3")->delimiter(',');

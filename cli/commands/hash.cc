@@ -36,7 +36,7 @@ int Hash(const Options& options, Console* console) {
 void AddHash(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("hash", "Print the hash of a checkpoint, computed from its bytes");
   const auto options = std::make_shared<Options>();
-  command->add_option("CKPT|JOB", options->target, "A checkpoint's folder, a folder of them (the newest), or a job")
+  AddTarget(command, "CKPT|JOB", "A checkpoint's folder, a folder of them (the newest), or a job", &options->target)
       ->required();
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);

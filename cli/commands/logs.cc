@@ -47,7 +47,7 @@ int Logs(const Options& options, Console* console) {
 void AddLogs(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("logs", "Print a job's log");
   const auto options = std::make_shared<Options>();
-  command->add_option("JOB", options->job, "Name, id, unique prefix, or @last")->required();
+  AddJob(command, &options->job)->required();
   command->add_flag("-f,--follow", options->follow, "Go on until the job has ended");
   command->add_option("--rank", options->rank, "Only this rank's lines");
   AddAddress(command, &options->address);

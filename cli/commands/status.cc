@@ -73,7 +73,7 @@ int Status(const Options& options, Console* console) {
     return ShowOnce(options, &client, console);
   }
   if (options.job.empty()) {
-    return console->Fail(ExitCode::kBadUsage, "-w needs a job to watch",
+    return console->Fail(ExitCode::kBadUsage, "-w watches one job until it has ended: say which",
                          Suggest(*console, {"status", "@last", "-w"}, options.address));
   }
   Canceller canceller;
@@ -90,7 +90,7 @@ int Status(const Options& options, Console* console) {
 void AddStatus(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("status", "Show the cluster, or one job with its stages");
   const auto options = std::make_shared<Options>();
-  command->add_option("JOB", options->job, "Name, id, unique prefix, or @last");
+  AddJob(command, &options->job);
   command->add_flag("-w,--watch", options->watch, "Show it again whenever it changes, until the job has ended");
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);

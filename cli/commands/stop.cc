@@ -66,7 +66,7 @@ int Stop(const Options& options, Console* console) {
 void AddStop(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("stop", "Stop a job after its current step, with a checkpoint");
   const auto options = std::make_shared<Options>();
-  command->add_option("JOB", options->job, "Name, id, unique prefix, or @last")->required();
+  AddJob(command, &options->job)->required();
   command->add_flag("--no-checkpoint", options->no_checkpoint, "Write no checkpoint");
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);

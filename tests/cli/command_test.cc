@@ -57,6 +57,10 @@ TEST(CommandTest, AnswersWrongArgumentsWithCauseAndNextCommand) {
                             Case{"run", "--file is required", "next: penstock run --help"},
                             Case{"status -o xml", "xml", "next: penstock status --help"},
                             Case{"status a b", "b", "next: penstock status --help"},
+                            // An empty JOB, such as an unset variable of a script, showed the whole cluster.
+                            Case{"status ''", "JOB: is empty", "next: penstock status --help"},
+                            Case{"stop ''", "JOB: is empty", "next: penstock stop --help"},
+                            Case{"hash ''", "CKPT|JOB: is empty", "next: penstock hash --help"},
                             Case{"logs", "JOB is required", "next: penstock logs --help"},
                             Case{"generate x --temperature -1", "--temperature", "next: penstock generate --help"}}) {
     const Outcome outcome = Penstock(wrong.arguments);
