@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "cli/standard_address.h"
+#include "spec/cluster_spec.h"
 
 namespace penstock {
 
@@ -28,6 +29,16 @@ CLI::Option* AddJob(CLI::App* command, std::string* job) {
 void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format) {
   *format = formats.front();
   command->add_option("-o,--output", *format, "Output format")->check(CLI::IsMember(formats))->capture_default_str();
+}
+
+void AddDevices(CLI::App* command, const std::string& help, std::vector<std::string>* devices) {
+  const auto is_device = [](const std::string& text) {
+    return IsDevice(text) ? std::string() : absl::StrCat("'", text, "' is not a device: cpu, or cuda:N");
+  };
+  command->add_option("--devices", *devices, help)
+      ->check(CLI::Validator(is_device, "", "device"))
+      ->delimiter(',')
+      ->type_name("DEVICE,...");
 }
 
 void AddOverrides(CLI::App* command, std::vector<std::string>* overrides) {

@@ -27,6 +27,9 @@ CLI::Option* AddJob(CLI::App* command, std::string* job);
 // Declares -o, one of `formats`; *format is the first of them unless it is given.
 void AddFormat(CLI::App* command, const std::vector<std::string>& formats, std::string* format);
 
+// Declares --devices cpu,cuda:0, each checked for its form.
+void AddDevices(CLI::App* command, const std::string& help, std::vector<std::string>* devices);
+
 // Declares --set key=value, which may stand several times.
 void AddOverrides(CLI::App* command, std::vector<std::string>* overrides);
 

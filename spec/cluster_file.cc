@@ -40,13 +40,6 @@ std::string DefaultStateDir(const std::string& name) {
 
 bool IsLocalHost(absl::string_view host) { return host == "localhost" || absl::StartsWith(host, "127."); }
 
-// "cpu", or "cuda:N".
-bool IsDevice(const std::string& device) {
-  uint32_t index = 0;
-  return device == "cpu" || (absl::StartsWith(device, "cuda:") && absl::SimpleAtoi(device.substr(5), &index) &&
-                             absl::StrCat("cuda:", index) == device);
-}
-
 // Names become parts of paths.
 bool IsName(const std::string& name) {
   return !name.empty() && name.size() <= 100 && name.front() != '.' && name.front() != '-' &&
@@ -168,6 +161,12 @@ std::string SizeText(uint64_t bytes) {
 }
 
 }  // namespace
+
+bool IsDevice(const std::string& device) {
+  uint32_t index = 0;
+  return device == "cpu" || (absl::StartsWith(device, "cuda:") && absl::SimpleAtoi(device.substr(5), &index) &&
+                             absl::StrCat("cuda:", index) == device);
+}
 
 absl::StatusOr<ClusterSpec> ReadClusterFile(const std::string& path) {
   Diagnostics diagnostics;

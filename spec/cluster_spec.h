@@ -31,6 +31,9 @@ struct ClusterSpec {
   std::vector<WorkerSpec> workers;  // launch none: those that are expected; others may join too
 };
 
+// Whether the text names a device: "cpu", or "cuda:N". Whether it is there, only its host can tell.
+bool IsDevice(const std::string& device);
+
 // Reads and checks a cluster file. Relative paths are taken from the file's own folder.
 // Errors: InvalidArgument: every fault as "file:line:column: error: ..." (see common/diagnostic.h).
 //         NotFound: no such file.

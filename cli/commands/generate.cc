@@ -153,7 +153,7 @@ void AddGenerate(CLI::App* app, CommandBody* chosen) {
   command->add_option("--top-k", options->top_k, "Choose among the k most likely tokens; 0: all")
       ->capture_default_str();
   command->add_option("--seed", options->seed, "The same seed gives the same text")->capture_default_str();
-  command->add_option("--devices", options->devices, "For a cluster of this host's own [cpu for each]")->delimiter(',');
+  AddDevices(command, "For a cluster of this host's own [cpu for each]", &options->devices);
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);
   command->callback([=] { *chosen = [options](Console* console) { return Generate(*options, console); }; });

@@ -176,8 +176,7 @@ void AddRun(CLI::App* app, CommandBody* chosen) {
   command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of the job's folder");
   command->add_option("--state-dir", options->state_dir,
                       "Where records and checkpoints go [~/.local/state/penstock/run]");
-  command->add_option("--devices", options->devices, "One a rank, such as cuda:0,cuda:1 [cpu for each]")
-      ->delimiter(',');
+  AddDevices(command, "One a rank, such as cuda:0,cuda:1 [cpu for each]", &options->devices);
   AddFormat(command, {"text", "json"}, &options->format);
   command->callback([=] { *chosen = [options](Console* console) { return Run(*options, console); }; });
 }

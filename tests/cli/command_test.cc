@@ -61,6 +61,9 @@ TEST(CommandTest, AnswersWrongArgumentsWithCauseAndNextCommand) {
                             Case{"status ''", "JOB: is empty", "next: penstock status --help"},
                             Case{"stop ''", "JOB: is empty", "next: penstock stop --help"},
                             Case{"hash ''", "CKPT|JOB: is empty", "next: penstock hash --help"},
+                            // The coordinator refused the cluster file that was made for it, with a place in that file.
+                            Case{"run -f x --devices cpu,foo", "--devices: 'foo' is not a device: cpu, or cuda:N",
+                                 "next: penstock run --help"},
                             Case{"logs", "JOB is required", "next: penstock logs --help"},
                             Case{"generate x --temperature -1", "--temperature", "next: penstock generate --help"}}) {
     const Outcome outcome = Penstock(wrong.arguments);
