@@ -78,6 +78,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(co
     close(ready[0]);
     return child.status();
   }
+  if (start.on_started) start.on_started(child->pid);
   std::unique_ptr<CoordinatorProcess> process(new CoordinatorProcess(*std::move(child), start.detached));
   const absl::Status status = process->AwaitReady(ready[0]);
   close(ready[0]);

@@ -2,6 +2,7 @@
 #ifndef PENSTOCK_CLI_COORDINATOR_PROCESS_H_
 #define PENSTOCK_CLI_COORDINATOR_PROCESS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct CoordinatorStart {
   std::string state_dir;  // as the file says; its log goes to state_dir/logs/coordinator.log
   // false: it dies with the calling thread, and with it its workers, however that ends. true: it stays.
   bool detached = false;
+  // Told the process's number as soon as there is one, before it listens: also its process group's.
+  std::function<void(int pid)> on_started;
 };
 
 class CoordinatorProcess {

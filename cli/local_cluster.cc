@@ -1,5 +1,7 @@
 #include "cli/local_cluster.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/clock.h"
@@ -48,13 +50,15 @@ ClusterSpec LocalClusterSpec(const std::string& state_dir, const std::vector<std
 }
 
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std::string& state_dir,
-                                                                      const std::vector<std::string>& devices) {
+                                                                      const std::vector<std::string>& devices,
+                                                                      std::function<void(int pid)> on_started) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string binary, FindCoordinatorBinary());
   const ClusterSpec spec = LocalClusterSpec(state_dir, devices);
   PENSTOCK_RETURN_IF_ERROR(MakeDirs(state_dir));
   const std::string config = JoinPath(state_dir, "cluster.yaml");
   PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(config, ToYaml(spec)));
-  return CoordinatorProcess::Start({.binary = binary, .config = config, .state_dir = state_dir});
+  return CoordinatorProcess::Start(
+      {.binary = binary, .config = config, .state_dir = state_dir, .on_started = std::move(on_started)});
 }
 
 absl::Status AwaitWorkers(const ClusterSpec& spec, Client* client, CoordinatorProcess* process) {

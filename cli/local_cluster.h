@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_CLI_LOCAL_CLUSTER_H_
 #define PENSTOCK_CLI_LOCAL_CLUSTER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,10 +20,11 @@ namespace penstock {
 ClusterSpec LocalClusterSpec(const std::string& state_dir, const std::vector<std::string>& devices);
 
 // Writes state_dir/cluster.yaml (free ports, one worker a device) and starts its coordinator.
-// Args:    devices: "cpu", "cuda:0"; one may stand several times.
+// Args:    devices: "cpu", "cuda:0"; one may stand several times. on_started: as CoordinatorStart has it; may be empty.
 // Errors:  as CoordinatorProcess::Start; NotFound: no coordinator binary; Unavailable: the folder cannot be written.
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std::string& state_dir,
-                                                                      const std::vector<std::string>& devices);
+                                                                      const std::vector<std::string>& devices,
+                                                                      std::function<void(int pid)> on_started = {});
 
 // Waits until every worker of the cluster file has registered, or it is clear that one will not.
 // Errors: Aborted: the coordinator ended, or workers are missing; says which and why.

@@ -40,7 +40,7 @@ constexpr absl::Duration kDeadAfter = absl::Seconds(5);
 // What Ctrl-C does: before there is a job, and the second time, everything ends at once. Otherwise the job is to be
 // stopped. Thread-safe.
 struct Interruption {
-  std::atomic<int> coordinator_pid = 0;  // 0: not started yet
+  std::atomic<int> coordinator_pid = 0;  // 0: none yet
   std::atomic<bool> has_job = false;
   Canceller canceller;
 
@@ -150,12 +150,12 @@ int Run(const Options& options, Console* console) {
   Interrupts interrupts([&interruption](int count) { interruption.OnInterrupt(count); });
   console->Talk(absl::StrCat("starting ", devices.size(), devices.size() == 1 ? " worker" : " workers", " (",
                              absl::StrJoin(devices, ", "), "); state in ", state_dir));
-  const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process = StartLocalCluster(state_dir, devices);
+  const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process =
+      StartLocalCluster(state_dir, devices, [&interruption](int pid) { interruption.coordinator_pid = pid; });
   if (!process.ok()) {
     return console->Fail(absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed,
                          process.status().message(), "--state-dir DIR keeps two runs apart; --devices names devices");
   }
-  interruption.coordinator_pid = (*process)->pid();
   Client client((*process)->address());
   const absl::Status up = AwaitWorkers(LocalClusterSpec(state_dir, devices), &client, process->get());
   if (!up.ok()) {

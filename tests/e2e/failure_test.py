@@ -52,6 +52,18 @@ class FailureTest(sandbox.Sandbox):
         self.run_job("--resume", "--set", f"train.steps={stopped_at + 5}")
         self.assertEqual(self.summary()["step"], stopped_at + 5)
 
+    def test_ctrl_c_before_the_coordinator_listens_leaves_no_process(self):
+        # Until the coordinator listened, its process was not known to Ctrl-C: it went on by itself until it noticed that
+        # it was alone.
+        run = self.start("run", "-f", "job.yaml", "--state-dir", self.state)
+        sandbox.wait_until("there is a coordinator", lambda: [
+            words for words in self.processes().values() if "penstock-coordinator" in words.split()[0]])
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=sandbox.TIMEOUT_S)
+        self.assertEqual(run.returncode, 130)
+        sandbox.wait_until("every process has ended", lambda: not self.processes(), timeout_s=20)
+        self.assertNotIn("signal 15", (self.state / "logs" / "coordinator.log").read_text())
+
     def test_a_killed_run_leaves_no_process(self):
         run = self.start("run", "-f", "job.yaml", "--state-dir", self.state, *sandbox.ENDLESS)
         sandbox.wait_until("the job trains", lambda: list(self.state.glob("checkpoints/*/step-20")))
