@@ -173,11 +173,12 @@ absl::StatusOr<ClusterSpec> ReadClusterFile(const std::string& path) {
   PENSTOCK_ASSIGN_OR_RETURN(const YamlNode root, ReadYamlFile(path, &diagnostics));
   if (!diagnostics.ok() && !root.IsMapping()) return diagnostics.ToStatus();
   YamlErrors errors(&diagnostics);
+  if (IsOfAnotherKind(FileKind::kCluster, root, &errors)) return diagnostics.ToStatus();
   YamlMapping file(&root, "", &errors);
   ClusterSpec spec;
   const std::string folder = std::filesystem::absolute(path).parent_path().string();
   if (file.present()) {
-    CheckFileHeader(FileKind::kCluster, &file, &errors);
+    CheckFileHeader(&file, &errors);
     file.Refuse("network", "network: this version listens on loopback addresses only: leave it out");
     spec.name = file.Text("name").value_or(spec.name);
     if (!IsName(spec.name)) {

@@ -1,5 +1,6 @@
 #include "spec/file_kind.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -39,18 +40,23 @@ absl::StatusOr<FileKind> KindOfFile(const std::string& path) {
   return FileKind::kPlan;
 }
 
-void CheckFileHeader(FileKind wanted, YamlMapping* file, YamlErrors* errors) {
+bool IsOfAnotherKind(FileKind wanted, const YamlNode& root, YamlErrors* errors) {
+  const YamlNode* const kind = root.IsMapping() ? root.Find("kind") : nullptr;
+  if (kind == nullptr || !kind->IsScalar() || kind->text == ToText(wanted)) return false;
+  if (std::find(KindTexts().begin(), KindTexts().end(), kind->text) == KindTexts().end()) return false;
+  errors->Add(*kind, "kind",
+              absl::StrCat("this is a ", kind->text, " file: a ", ToText(wanted), " file is needed here"));
+  return true;
+}
+
+void CheckFileHeader(YamlMapping* file, YamlErrors* errors) {
   file->Require({"version", "kind"});
   const std::optional<int64_t> version = file->Integer("version");
   if (version && *version != kVersion) {
     errors->Add(*file->Find("version"), "version",
                 absl::StrCat("version is ", *version, ": this program reads version ", kVersion));
   }
-  const std::optional<std::string> kind = file->Choice("kind", KindTexts());
-  if (kind && *kind != ToText(wanted)) {
-    errors->Add(*file->Find("kind"), "kind",
-                absl::StrCat("this is a ", *kind, " file: a ", ToText(wanted), " file is needed here"));
-  }
+  file->Choice("kind", KindTexts());
 }
 
 }  // namespace penstock

@@ -21,8 +21,12 @@ std::string ToText(FileKind kind);
 //         file.
 absl::StatusOr<FileKind> KindOfFile(const std::string& path);
 
-// Checks `version` and `kind` of a file that must be of kind `wanted`; adds errors where they are not.
-void CheckFileHeader(FileKind wanted, YamlMapping* file, YamlErrors* errors);
+// Whether the file says that it is of another kind than `wanted`; adds that as an error. It is the one worth showing:
+// all other keys are foreign.
+bool IsOfAnotherKind(FileKind wanted, const YamlNode& root, YamlErrors* errors);
+
+// Checks `version` and `kind` of a file that is not of another kind; adds errors where they are not what they must be.
+void CheckFileHeader(YamlMapping* file, YamlErrors* errors);
 
 }  // namespace penstock
 

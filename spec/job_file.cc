@@ -31,7 +31,7 @@ v1::Pipeline DefaultPipeline() {
 
 // Reads every section into `spec`; the model's layers apart.
 ModelSection ReadSections(YamlMapping* file, const std::string& folder, YamlErrors* errors, v1::JobSpec* spec) {
-  CheckFileHeader(FileKind::kJob, file, errors);
+  CheckFileHeader(file, errors);
   file->Require({"name", "model", "data", "train"});
   file->Refuse("restart", "restart: this version does not restart a job by itself: submit it again with --resume");
   spec->set_name(file->Text("name").value_or(""));
@@ -62,6 +62,7 @@ absl::StatusOr<v1::JobSpec> ReadJobFile(const std::string& path, const std::vect
   for (const std::string& text : overrides) ApplyOverride(text, &root, &diagnostics);
   if (!readable) return diagnostics.ToStatus();
   YamlErrors errors(&diagnostics);
+  if (IsOfAnotherKind(FileKind::kJob, root, &errors)) return diagnostics.ToStatus();
   YamlMapping file(&root, "", &errors);
   if (!file.present()) return diagnostics.ToStatus();
   const std::string folder = std::filesystem::absolute(path).parent_path().string();

@@ -11,6 +11,7 @@
 #include "common/schedule_kind.h"
 #include "common/status_macros.h"
 #include "common/yaml.h"
+#include "spec/file_kind.h"
 
 namespace penstock {
 namespace {
@@ -99,6 +100,7 @@ std::string LayersComment(const v1::Stage& stage, const std::vector<std::string>
 
 v1::Plan ReadPlanNode(const YamlNode& node, const std::string& path, YamlErrors* errors) {
   v1::Plan plan;
+  if (IsOfAnotherKind(FileKind::kPlan, node, errors)) return plan;
   YamlMapping mapping(&node, path, errors);
   mapping.Require({"version", "kind", "micro_batches", "stages"});
   mapping.Integer("version", 1, 1);

@@ -40,6 +40,12 @@ TEST_F(JobErrorsTest, ReportsWhatIsNoJob) {
             "job.yaml:1:1: error: missing key 'data'\njob.yaml:1:1: error: missing key 'train'\n");
 }
 
+TEST_F(JobErrorsTest, SaysOfAFileOfAnotherKindThatAlone) {
+  // The one error that mattered stood somewhere among those about each key that a job does not have.
+  EXPECT_EQ(ErrorsOf("version: 1\nkind: cluster\nworkers: [{host: localhost, devices: [cpu]}]\n"),
+            "job.yaml:2:7: error: this is a cluster file: a job file is needed here\n");
+}
+
 TEST_F(JobErrorsTest, ReportsAllErrorsOfAFileInOneRun) {
   EXPECT_EQ(
       ErrorsOf(R"(version: 1

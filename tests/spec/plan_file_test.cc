@@ -166,6 +166,13 @@ TEST(PlanFileTest, AllFaultsComeWithTheirPlaces) {
       HasSubstr("plan.yaml:10:11: error: '1SEND_B0' follows from the compute actions of this plan: leave it out"));
 }
 
+TEST(PlanFileTest, SaysOfAFileOfAnotherKindThatAlone) {
+  // "Expected one of plan, found 'job'" stood among errors about each key of the job.
+  const std::string error = Error("version: 1\nkind: job\nname: a\n");
+  EXPECT_THAT(error, HasSubstr(":2:7: error: this is a job file: a plan file is needed here"));
+  EXPECT_THAT(error, Not(HasSubstr("name")));
+}
+
 TEST(PlanFileTest, NeedsANameOrLists) {
   EXPECT_THAT(Error("version: 1\nkind: plan\nmicro_batches: 2\nstages: [{layers: 1}]\n"),
               HasSubstr("a plan needs a 'schedule' by name, or the lists of 'train'"));
