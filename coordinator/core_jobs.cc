@@ -121,6 +121,9 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   if (!job.resume && !job.spec.checkpoint().dir().empty()) {
     PENSTOCK_RETURN_IF_ERROR(CheckFolderIsFree(job.spec.checkpoint().dir()));
   }
+  // The folder that a job gets without naming one is known by its id only; what it stands in is as good a test.
+  PENSTOCK_RETURN_IF_ERROR(CheckFolderTakesFiles(
+      job.spec.checkpoint().dir().empty() ? CheckpointRoot(cluster_.state_dir) : job.spec.checkpoint().dir()));
   PENSTOCK_ASSIGN_OR_RETURN(const std::string id, store_->Insert(job, clock_->Wall()));
   PENSTOCK_ASSIGN_OR_RETURN(StoredJob stored, store_->Get(id));
   v1::JobStatus status = stored.status;  // of use once `stored` is gone

@@ -6,6 +6,7 @@
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
 #include "common/logging.h"
+#include "common/process.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/planner.h"
 #include "spec/job_file.h"
@@ -50,9 +51,28 @@ absl::Status CheckFolderIsFree(const std::string& dir) {
                    ": submit with --resume to go on from it, or give checkpoint.dir another ", "folder"));
 }
 
+absl::Status CheckFolderTakesFiles(const std::string& dir) {
+  const std::string path = JoinPath(dir, absl::StrCat(".probe-", RandomId()));
+  const auto probe = [&]() -> absl::Status {
+    PENSTOCK_RETURN_IF_ERROR(MakeDirs(dir));
+    PENSTOCK_ASSIGN_OR_RETURN(File file, File::CreateExclusive(path));
+    PENSTOCK_RETURN_IF_ERROR(file.Write("probe", 5));
+    return file.Close();
+  };
+  const absl::Status written = probe();
+  const absl::Status removed = RemoveTree(path);
+  const absl::Status& status = written.ok() ? removed : written;
+  if (status.ok()) return status;
+  const std::string text = absl::StrCat("no checkpoint can be written to ", dir, ": ", status.message(),
+                                        ": give checkpoint.dir a folder that this user may write to");
+  return absl::IsResourceExhausted(status) ? absl::ResourceExhaustedError(text) : absl::InvalidArgumentError(text);
+}
+
+std::string CheckpointRoot(const std::string& state_dir) { return JoinPath(state_dir, "checkpoints"); }
+
 std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec) {
   if (!spec.checkpoint().dir().empty()) return spec.checkpoint().dir();
-  return JoinPath(JoinPath(state_dir, "checkpoints"), job);
+  return JoinPath(CheckpointRoot(state_dir), job);
 }
 
 absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits) {

@@ -13,6 +13,8 @@
 
 namespace penstock {
 
+// STATE_DIR/checkpoints.
+std::string CheckpointRoot(const std::string& state_dir);
 // The checkpoint folder of a job: checkpoint.dir, or STATE_DIR/checkpoints/JOB where the spec names none.
 std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec);
 
@@ -29,6 +31,10 @@ absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const
 
 // Whether a job that starts anew may write to the folder. Errors: AlreadyExists: it holds checkpoints.
 absl::Status CheckFolderIsFree(const std::string& dir);
+
+// Whether checkpoints can be written to the folder: makes it, writes a file there and removes it again.
+// Errors: InvalidArgument: names the folder and why not. ResourceExhausted: the disk is full.
+absl::Status CheckFolderTakesFiles(const std::string& dir);
 
 }  // namespace penstock
 

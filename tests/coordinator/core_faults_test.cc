@@ -11,6 +11,7 @@
 #include "common/fake_clock.h"
 #include "common/file.h"
 #include "coordinator/core.h"
+#include "coordinator/submission.h"
 #include "tests/coordinator/fake_cluster.h"
 
 namespace penstock {
@@ -97,6 +98,20 @@ TEST(CoreFaultsTest, ACheckpointFolderOfAnotherRunIsRefusedUnlessItGoesOn) {
   const v1::JobStatus end = cluster.AwaitEnd(*cluster.Submit(spec, /*resume=*/true));
   EXPECT_EQ(end.state(), v1::SUCCEEDED) << end.reason();
   EXPECT_EQ(end.step(), 4u);
+}
+
+TEST(CoreFaultsTest, ACheckpointFolderThatTakesNoFilesIsRefusedAtTheSubmission) {
+  // It was found at the first checkpoint only, after hours of training.
+  FakeCluster cluster;
+  v1::JobSpec spec = cluster.Spec("tiny", 2, 1);
+  const std::string dir = cluster.state_dir() + "/data.txt/inside";  // below a file
+  spec.mutable_checkpoint()->set_dir(dir);
+  const absl::Status refused = cluster.Submit(spec).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_TRUE(absl::StartsWith(refused.message(), absl::StrCat("no checkpoint can be written to ", dir))) << refused;
+  const std::string good = cluster.state_dir() + "/new/folder";
+  EXPECT_TRUE(CheckFolderTakesFiles(good).ok());
+  EXPECT_TRUE(ListDir(good)->empty()) << "the probe stays";
 }
 
 TEST(CoreFaultsTest, ASpecThatMakesNoSenseIsRefused) {
