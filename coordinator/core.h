@@ -118,8 +118,11 @@ class Core {
   absl::Status StoreFailure(v1::JobStatus status, uint64_t epoch, const absl::Status& why);
   // Whether a job with this spec may be taken in now, as far as the cluster's state says.
   absl::Status Admit(const v1::JobSpec& spec) ABSL_LOCKS_EXCLUDED(mu_);
-  // Errors: AlreadyExists: a job that has not ended writes its checkpoints to the folder; names it.
-  absl::Status CheckFolderIsUnused(const std::string& dir) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The job that has not ended and writes its checkpoints to the folder; null where there is none.
+  const ActiveJob* WriterOf(const std::string& dir) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether a checkpoint will still be there when the job that goes on from it starts.
+  // Errors: AlreadyExists: another job writes to its folder and prunes it; names it. Aborted: it is gone already.
+  absl::Status CheckResumePointStays(const std::string& checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<std::unique_ptr<ActiveJob>> MakeActive(StoredJob stored);
   // The placements of those that wait, none on workers that are too small for it.
   std::vector<JobPlacement> PlaceWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

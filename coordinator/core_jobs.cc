@@ -45,7 +45,10 @@ absl::StatusOr<std::unique_ptr<ActiveJob>> Core::MakeActive(StoredJob stored) {
   const std::string dir = CheckpointDirOf(cluster_.state_dir, stored.id, stored.spec);
   JobCourse course = CourseOf(stored.spec, stored.plan);
   course.lost_after = cluster_.lost_after;
-  course.resumes_own_checkpoint = !stored.resume_from.empty() && ParentPath(stored.resume_from) == dir;
+  if (!stored.resume_from.empty()) {
+    course.resumed_step = stored.status.resumed_step();
+    course.resumes_own_checkpoint = ParentPath(stored.resume_from) == dir;
+  }
   return std::make_unique<ActiveJob>(std::move(stored), dir, parameters, std::move(course));
 }
 
@@ -83,19 +86,35 @@ absl::Status Core::Admit(const v1::JobSpec& spec) {
   }
   // A folder of its own, under an id that is not given yet, is nobody else's.
   if (spec.checkpoint().dir().empty()) return absl::OkStatus();
-  return CheckFolderIsUnused(spec.checkpoint().dir());
+  const ActiveJob* writer = WriterOf(spec.checkpoint().dir());
+  if (writer == nullptr) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      absl::StrCat("job ", writer->stored.id, ", which has not ended, writes its checkpoints to ",
+                   spec.checkpoint().dir(), ": wait until it has ended or stop it, then submit with --resume to go on ",
+                   "from there; or give checkpoint.dir another folder"));
 }
 
-absl::Status Core::CheckFolderIsUnused(const std::string& dir) const {
+const ActiveJob* Core::WriterOf(const std::string& dir) const {
   // "a/b", "a/b/" and "a/./b" are one folder.
   const auto normal = [](const std::string& path) { return (std::filesystem::path(path) / "").lexically_normal(); };
   for (const auto& [id, job] : jobs_) {
-    if (normal(job->checkpoint_dir) != normal(dir)) continue;
-    return absl::AlreadyExistsError(absl::StrCat(
-        "job ", id, ", which has not ended, writes its checkpoints to ", dir, ": wait until it has ended ",
-        "or stop it, then submit with --resume to go on from there; or give checkpoint.dir another ", "folder"));
+    if (normal(job->checkpoint_dir) == normal(dir)) return job.get();
   }
-  return absl::OkStatus();
+  return nullptr;
+}
+
+absl::Status Core::CheckResumePointStays(const std::string& checkpoint) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (const ActiveJob* writer = WriterOf(ParentPath(checkpoint))) {
+      return absl::AlreadyExistsError(absl::StrCat(
+          "job ", writer->stored.id, ", which has not ended, may remove ", checkpoint,
+          " before this one starts: wait until it has ended or stop it, then submit with --resume to go on from there"));
+    }
+  }
+  if (FileExists(JoinPath(checkpoint, kManifestName))) return absl::OkStatus();
+  return absl::AbortedError(
+      absl::StrCat(checkpoint, " was removed while it was read: submit again, to go on from a newer one"));
 }
 
 absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
@@ -117,6 +136,7 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   PENSTOCK_ASSIGN_OR_RETURN(known, store_->FindRequest(probe));
   if (known.has_value()) return *known;
   PENSTOCK_RETURN_IF_ERROR(admitted);
+  if (job.resume) PENSTOCK_RETURN_IF_ERROR(CheckResumePointStays(job.resume_from));
   // Only now that no other job writes there: what the last one left is complete.
   if (!job.resume && !job.spec.checkpoint().dir().empty()) {
     PENSTOCK_RETURN_IF_ERROR(CheckFolderIsFree(job.spec.checkpoint().dir()));
@@ -226,7 +246,7 @@ absl::StatusOr<v1::JobState> Core::Stop(const std::string& text, bool no_checkpo
     return absl::FailedPreconditionError(absl::StrCat("job ", id, " has ended already"));
   }
   queue_.erase(std::remove(queue_.begin(), queue_.end(), id), queue_.end());
-  Feed(job, StopAsked{no_checkpoint, "stopped; submit it again with --resume to go on"});
+  Feed(job, StopAsked{no_checkpoint, "stopped"});
   return job->machine.state();
 }
 
@@ -340,8 +360,7 @@ void Core::Drain(bool no_checkpoint) {
         it = jobs_.erase(it);
         continue;
       }
-      Feed((it++)->second.get(),
-           StopAsked{no_checkpoint, "stopped with the cluster; submit it again with --resume to go on"});
+      Feed((it++)->second.get(), StopAsked{no_checkpoint, "stopped with the cluster"});
     }
     launcher = launcher_;
   }

@@ -15,7 +15,7 @@ namespace penstock {
 namespace {
 
 // The newest whole checkpoint of the folder that the spec names, else of the latest job with its name that has one.
-absl::StatusOr<std::string> FindResumePoint(const v1::JobSpec& spec, const std::string& state_dir, JobStore* store) {
+absl::StatusOr<FoundCheckpoint> FindResumePoint(const v1::JobSpec& spec, const std::string& state_dir, JobStore* store) {
   std::vector<std::string> dirs;
   if (!spec.checkpoint().dir().empty()) {
     dirs.push_back(spec.checkpoint().dir());
@@ -31,13 +31,22 @@ absl::StatusOr<std::string> FindResumePoint(const v1::JobSpec& spec, const std::
     absl::StatusOr<FoundCheckpoint> found = NewestComplete(dir);
     if (found.ok()) {
       for (const std::string& skipped : found->skipped) LOG(WARNING) << "resume: skipped a checkpoint: " << skipped;
-      return found->path;
+      return found;
     }
     absl::StrAppend(&trouble, trouble.empty() ? "" : "; ", found.status().message());
   }
   if (trouble.empty()) trouble = absl::StrCat("no job named ", spec.name(), " was submitted before");
   return absl::NotFoundError(
       absl::StrCat("nothing to resume from: ", trouble, "; submit without --resume to start anew"));
+}
+
+// A job that goes on from its last step would end at once, with no loss or speed of its own to show.
+absl::Status CheckStepsAreLeft(const v1::JobSpec& spec, const FoundCheckpoint& from) {
+  if (from.manifest.step < spec.train().steps()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("nothing is left to do: the newest checkpoint, ", from.path, ", is at step ", from.manifest.step,
+                   " and train.steps is ", spec.train().steps(),
+                   ": raise train.steps to train longer, or submit without --resume to start anew"));
 }
 
 }  // namespace
@@ -97,7 +106,10 @@ absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const
   if (job.request_id.empty()) return absl::InvalidArgumentError("Submit needs a request_id, drawn once per submission");
   PENSTOCK_ASSIGN_OR_RETURN(job.plan, CheckAndPlan(job.spec, std::move(memory_limits)));
   if (job.resume) {
-    PENSTOCK_ASSIGN_OR_RETURN(job.resume_from, FindResumePoint(job.spec, state_dir, store));
+    PENSTOCK_ASSIGN_OR_RETURN(const FoundCheckpoint from, FindResumePoint(job.spec, state_dir, store));
+    PENSTOCK_RETURN_IF_ERROR(CheckStepsAreLeft(job.spec, from));
+    job.resume_from = from.path;
+    job.resume_step = from.manifest.step;
   }
   return job;
 }

@@ -24,8 +24,8 @@ std::string CheckpointDirOf(const std::string& state_dir, const std::string& job
 absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits);
 
 // Makes what Insert stores.
-// Errors:  as CheckAndPlan. NotFound: the job shall go on, and there is no whole checkpoint. DataLoss: as NotFound, all
-//          are damaged.
+// Errors:  as CheckAndPlan; InvalidArgument too: the job shall go on from its last step. NotFound: it shall go on, and
+//          there is no whole checkpoint.
 absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
                                          std::vector<uint64_t> memory_limits, JobStore* store);
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct JobCourse {
   std::vector<int64_t> sample_prompt;    // not empty when a sample is asked for
   uint64_t seed = 0;
   size_t context = 0;                   // tokens a generation pass can take
-  bool resumes_own_checkpoint = false;  // the checkpoint it goes on from lies in its own folder
+  std::optional<uint64_t> resumed_step;  // completed updates in the checkpoint that it goes on from
+  bool resumes_own_checkpoint = false;   // which lies in its own folder
   absl::Duration lost_after = absl::Seconds(2);
 };
 

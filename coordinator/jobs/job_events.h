@@ -70,7 +70,7 @@ struct RankLost {
 };
 struct StopAsked {
   bool no_checkpoint = false;
-  std::string reason;
+  std::string reason;  // "stopped"; the machine adds where the job can go on
 };
 // Time has passed.
 struct Tick {};

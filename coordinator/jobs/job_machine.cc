@@ -8,7 +8,8 @@ namespace penstock {
 
 bool IsTerminal(v1::JobState state) { return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::STOPPED; }
 
-JobMachine::JobMachine(JobCourse course) : course_(std::move(course)), ranks_(course_.ranks) {
+JobMachine::JobMachine(JobCourse course)
+    : course_(std::move(course)), step_(course_.resumed_step.value_or(0)), ranks_(course_.ranks) {
   for (int r = 0; r < course_.ranks; ++r) ranks_[r].where = course_.rank_stages[r];
 }
 
@@ -201,13 +202,19 @@ void JobMachine::End() {
       Enter(v1::SUCCEEDED, warning_);
       break;
     case Outcome::kStopped:
-      Enter(v1::STOPPED, stop_reason_);
+      Enter(v1::STOPPED, absl::StrCat(stop_reason_, WhereToGoOn()));
       break;
     case Outcome::kFailed:
       Enter(v1::FAILED, failure_.front());
       break;
   }
   commands_.push_back(Ended{});
+}
+
+std::string JobMachine::WhereToGoOn() const {
+  const std::optional<uint64_t> step = saved_step_.has_value() ? saved_step_ : course_.resumed_step;
+  if (!step.has_value()) return "; nothing was saved";
+  return absl::StrCat("; submit it again with --resume to go on from step ", *step);
 }
 
 bool JobMachine::AllIdle() const {

@@ -99,6 +99,8 @@ class JobMachine {
   void MaybeFinishDrain();
   void End();
 
+  // What a stopped job says of its newest checkpoint.
+  std::string WhereToGoOn() const;
   bool AllIdle() const;
   bool AnswersCall(uint64_t epoch, int rank, Call call);
   void Enter(v1::JobState state, std::string reason);

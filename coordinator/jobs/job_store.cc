@@ -152,6 +152,9 @@ absl::StatusOr<std::string> JobStore::Insert(const NewJob& job, absl::Time now) 
   status.set_state(v1::PENDING);
   status.set_steps(job.spec.train().steps());
   status.set_submitted_unix_ms(now_ms);
+  status.set_step(job.resume_step);
+  status.set_resumed_from(job.resume_from);
+  status.set_resumed_step(job.resume_step);
   PENSTOCK_ASSIGN_OR_RETURN(SqliteStatement name, database_.Prepare("UPDATE jobs SET id = ?1 WHERE number = ?2"));
   PENSTOCK_RETURN_IF_ERROR(name.BindText(1, status.job()).Bind(2, number).Run());
   PENSTOCK_RETURN_IF_ERROR(UpdateLocked(status, 0));

@@ -61,6 +61,55 @@ TEST(CoreQueueTest, ACheckpointFolderBelongsToOneJobUntilItHasEnded) {
   EXPECT_EQ(cluster.AwaitEnd(*next).step(), 3u);
 }
 
+TEST(CoreQueueTest, AJobDoesNotGoOnFromACheckpointThatARunningOneMayRemove) {
+  // A job without a folder of its own name went on from the newest checkpoint of the running job with its name, waited
+  // for that job's end, and found that it had been pruned meanwhile.
+  FakeCluster cluster;
+  FakeWorker& worker = cluster.AddWorker();
+  worker.HoldAt(3);
+  const v1::JobSpec spec = cluster.Spec("tiny", 4, 1, "checkpoint: {every: 1, keep: 2}\n");
+  const std::string first = *cluster.Submit(spec);
+  worker.AwaitHeld();
+  const absl::Status refused = cluster.Submit(spec, /*resume=*/true).status();
+  EXPECT_TRUE(absl::IsAlreadyExists(refused)) << refused;
+  EXPECT_TRUE(absl::StartsWith(refused.message(), absl::StrCat("job ", first, ", which has not ended, may remove ")))
+      << refused;
+  worker.Release();
+  EXPECT_EQ(cluster.AwaitEnd(first).state(), v1::SUCCEEDED);
+}
+
+TEST(CoreQueueTest, AJobThatHasNothingLeftToDoIsRefused) {
+  // It ran for a moment and ended with loss 0, or failed after it had loaded.
+  FakeCluster cluster;
+  cluster.AddWorker();
+  ASSERT_EQ(cluster.AwaitEnd(*cluster.Submit(cluster.Spec("tiny", 3, 1))).state(), v1::SUCCEEDED);
+  for (const int steps : {3, 2}) {
+    const absl::Status refused = cluster.Submit(cluster.Spec("tiny", steps, 1), /*resume=*/true).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+    EXPECT_EQ(refused.message(),
+              absl::StrCat("nothing is left to do: the newest checkpoint, ", cluster.state_dir(),
+                           "/checkpoints/tiny-1/step-3, is at step 3 and train.steps is ", steps,
+                           ": raise train.steps to train longer, or submit without --resume to start anew"));
+  }
+}
+
+TEST(CoreQueueTest, AJobThatGoesOnSaysFromWhere) {
+  // From which of several checkpoints a job went on stood nowhere.
+  FakeCluster cluster;
+  cluster.AddWorker();
+  const v1::JobStatus first = cluster.AwaitEnd(*cluster.Submit(cluster.Spec("tiny", 3, 1)));
+  const std::string second = *cluster.Submit(cluster.Spec("tiny", 5, 2), /*resume=*/true);  // waits for a second worker
+  v1::JobStatus status = cluster.Get(second).status();
+  EXPECT_EQ(status.state(), v1::PENDING);
+  EXPECT_EQ(status.resumed_from(), first.checkpoint());
+  EXPECT_EQ(status.resumed_step(), 3u);
+  EXPECT_EQ(status.step(), 3u);
+  ASSERT_TRUE(cluster.Stop(second).ok());
+  status = cluster.AwaitEnd(second);
+  EXPECT_EQ(status.step(), 3u);
+  EXPECT_EQ(status.reason(), "stopped; submit it again with --resume to go on from step 3");
+}
+
 TEST(CoreQueueTest, ASubmissionThatMeetsADrainWaitsForTheNextCoordinator) {
   // A job that was checked before a drain and came into the queue after it was never stopped, and the drain never
   // returned.

@@ -165,7 +165,7 @@ saved 1 -> STOPPING: manifest[2]
 committed -> STOPPING: unload0 unload1
 unloaded 0 -> STOPPING
 unloaded 1 -> STOPPED: ended)");
-  EXPECT_EQ(story.machine().reason(), "asked for");
+  EXPECT_EQ(story.machine().reason(), "asked for; submit it again with --resume to go on from step 2");
 }
 
 TEST(JobMachineTest, StopWithoutCheckpointSavesNothing) {
@@ -180,8 +180,10 @@ unloaded 1 -> STOPPED: ended)");
 
 TEST(JobMachineTest, StopInTheQueueEndsAtOnceAndWhileLoadingSavesNothing) {
   Story queued(TwoRanks(3));
-  queued.Say("stop", StopAsked{false, ""});
+  queued.Say("stop", StopAsked{false, "asked for"});
   EXPECT_EQ(queued.text(), "\nstop -> STOPPED: ended");
+  // It said "--resume to go on" although there was nothing to go on from.
+  EXPECT_EQ(queued.machine().reason(), "asked for; nothing was saved");
   Story loading(TwoRanks(3));
   loading.Place().Say("stop", StopAsked{false, ""}).Forget().Load().Unloads();
   EXPECT_EQ(loading.text(), R"(
