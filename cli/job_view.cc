@@ -126,6 +126,9 @@ std::string JobText(const v1::JobStatus& job, int width, absl::Time now) {
             absl::StrFormat("step %d: loss %.4f, accuracy %.1f%%", job.eval().step(), job.eval().loss(),
                             job.eval().accuracy() * 100));
   }
+  if (!job.resumed_from().empty()) {
+    AddFact(&text, "resumed", absl::StrCat("from step ", job.resumed_step(), ", ", job.resumed_from()));
+  }
   AddFact(&text, "submitted", AgeText(job.submitted_unix_ms(), now) + " ago");
   if (job.ended_unix_ms() > 0) AddFact(&text, "ended", AgeText(job.ended_unix_ms(), now) + " ago");
   AddFact(&text, "checkpoint", job.checkpoint());

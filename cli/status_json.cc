@@ -48,6 +48,9 @@ Json JobObject(const v1::JobStatus& job) {
   }
   json["checkpoint"] = job.checkpoint();
   json["sha256"] = job.sha256();
+  if (!job.resumed_from().empty()) {
+    json["resumed"] = {{"step", job.resumed_step()}, {"checkpoint", job.resumed_from()}};
+  }
   json["run_dir"] = job.run_dir();
   json["submitted_unix_ms"] = job.submitted_unix_ms();
   json["ended_unix_ms"] = job.ended_unix_ms();

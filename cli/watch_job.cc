@@ -48,6 +48,14 @@ absl::StatusOr<v1::JobStatus> WatchJob(Client* client, const std::string& job, a
   }
 }
 
+void SayWhereItGoesOn(Client* client, const std::string& job, Console* console) {
+  const absl::StatusOr<v1::GetReply> reply = client->Get(job);
+  if (!reply.ok()) return;
+  const v1::JobStatus& status = reply->status();
+  console->Talk(absl::StrCat("job ", job, " goes on from step ", status.resumed_step(), " of ", status.steps(), ": ",
+                             status.resumed_from()));
+}
+
 int ReportEnd(const v1::JobStatus& job, bool json, Console* console) {
   const ExitCode code = ExitCodeOf(job);
   if (json) console->Data(EndJson(job));

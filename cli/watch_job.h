@@ -19,6 +19,10 @@ namespace penstock {
 absl::StatusOr<v1::JobStatus> WatchJob(Client* client, const std::string& job, absl::Duration patience,
                                        Canceller* canceller, Console* console);
 
+// Says from which checkpoint a job goes on that was submitted to do so. An answer that does not come is left out: the
+// job itself is not concerned.
+void SayWhereItGoesOn(Client* client, const std::string& job, Console* console);
+
 // How long a watcher waits for a coordinator that is being started again.
 inline constexpr absl::Duration kWatchPatience = absl::Seconds(30);
 

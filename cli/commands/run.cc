@@ -101,11 +101,10 @@ int RunOn(CoordinatorProcess* process, const v1::JobSpec& spec, const Options& o
   const absl::StatusOr<v1::SubmitReply> reply = client.Submit(request);
   if (!reply.ok()) {
     EndLocalCluster(&client, process);
-    const bool taken = absl::IsAlreadyExists(reply.status());
-    return console->Fail(ExitCodeOf(reply.status()), reply.status().message(),
-                         taken ? "--resume goes on from there; --set checkpoint.dir=… leaves it alone" : "");
+    return console->Fail(ExitCodeOf(reply.status()), reply.status().message());
   }
   interruption->has_job = true;
+  if (options.resume) SayWhereItGoesOn(&client, reply->job(), console);
   console->Talk(absl::StrCat("job ", reply->job(), " at ", process->address(), "; status page http://",
                              process->http_address(), "/statusz; Ctrl-C stops it with a checkpoint"));
   const absl::StatusOr<v1::JobStatus> end = FollowToEnd(&client, reply->job(), interruption, console);
@@ -173,7 +172,7 @@ void AddRun(CLI::App* app, CommandBody* chosen) {
   const auto options = std::make_shared<Options>();
   command->add_option("-f,--file", options->file, "The job file")->required();
   AddOverrides(command, &options->overrides);
-  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of the job's folder");
+  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
   command->add_option("--state-dir", options->state_dir,
                       "Where records and checkpoints go [~/.local/state/penstock/run]");
   AddDevices(command, "One a rank, such as cuda:0,cuda:1 [cpu for each]", &options->devices);

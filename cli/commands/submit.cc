@@ -42,9 +42,6 @@ int Submit(const Options& options, Console* console) {
   request.set_yaml(ToYaml(*spec));
   const absl::StatusOr<v1::SubmitReply> reply = client.Submit(request);
   if (!reply.ok()) {
-    if (absl::IsAlreadyExists(reply.status())) {
-      return console->Fail(ExitCode::kBadUsage, reply.status().message(), "--resume, or another checkpoint.dir");
-    }
     if (absl::IsFailedPrecondition(reply.status())) {
       std::vector<std::string> plan = {"plan", "-f", options.file};
       for (const std::string& pair : options.overrides) plan.insert(plan.end(), {"--set", pair});
@@ -54,6 +51,7 @@ int Submit(const Options& options, Console* console) {
     return FailCall(reply.status(), console);
   }
   const std::string& job = reply->job();
+  if (options.resume) SayWhereItGoesOn(&client, job, console);
   if (options.detach) {
     console->Data(options.format == "json" ? FactsJson({{"job", job}}) : absl::StrCat(job, "\n"));
     return 0;
@@ -71,7 +69,7 @@ void AddSubmit(CLI::App* app, CommandBody* chosen) {
   command->add_option("-f,--file", options->file, "The job file")->required();
   AddOverrides(command, &options->overrides);
   command->add_flag("--detach", options->detach, "Print the job's id and return at once");
-  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of the job's folder");
+  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);
   command->callback([=] { *chosen = [options](Console* console) { return Submit(*options, console); }; });

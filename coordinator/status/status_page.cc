@@ -161,6 +161,9 @@ std::string JobPage(const v1::GetReply& reply, absl::Time now) {
                                   StateHtml(job.state()), "</h1>\n");
   if (!job.reason().empty()) absl::StrAppend(&body, "<p>", EscapeHtml(job.reason()), "</p>\n");
   absl::StrAppend(&body, Progress(job), "<p>", Figures(job), "</p>\n");
+  if (!job.resumed_from().empty()) {
+    absl::StrAppend(&body, "<p>Went on from step ", job.resumed_step(), ": ", EscapeHtml(job.resumed_from()), "</p>\n");
+  }
   if (job.has_eval()) {
     absl::StrAppend(&body, "<p>Evaluation after step ", job.eval().step(), ": loss ", NumberText(job.eval().loss(), 5),
                     ", accuracy ", ShareText(job.eval().accuracy()), "</p>\n");

@@ -226,6 +226,14 @@ TEST(JobViewTest, ShowsTheRootCauseOfAFailureBeforeItsConsequences) {
   EXPECT_THAT(JobText(job, 0, kNow), HasSubstr("gpt2-owt-7  FAILED\njob gpt2-owt-7 failed at step 12400: stage 1"));
 }
 
+TEST(JobViewTest, SaysFromWhichCheckpointAJobWentOn) {
+  v1::JobStatus job = RunningJob();
+  job.set_resumed_from("/ckpt/step-300");
+  job.set_resumed_step(300);
+  EXPECT_THAT(JobText(job, 0, kNow), HasSubstr("  resumed     from step 300, /ckpt/step-300\n"));
+  EXPECT_EQ(nlohmann::json::parse(JobJson(job))["resumed"]["step"], 300);
+}
+
 TEST(JobViewTest, PutsAReasonOfManyLinesOnOneLineOfTheTable) {
   v1::ClusterStatus cluster;
   v1::JobStatus* const job = cluster.add_jobs();
