@@ -22,7 +22,7 @@ constexpr auto kRight = TableColumn::Align::kRight;
 // Enough of a SHA-256 to tell two checkpoints apart by eye.
 constexpr size_t kShortHash = 12;
 
-std::string LossText(const v1::JobStatus& job) { return job.step() > 0 ? absl::StrFormat("%.4f", job.loss()) : "-"; }
+std::string LossText(const v1::JobStatus& job) { return HasFigures(job) ? absl::StrFormat("%.4f", job.loss()) : "-"; }
 
 std::string AgeText(int64_t unix_ms, absl::Time now) {
   return unix_ms > 0 ? DurationText(now - absl::FromUnixMillis(unix_ms)) : "-";

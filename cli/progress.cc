@@ -82,6 +82,8 @@ std::string EvalLine(const v1::EvalResult& eval) {
 
 }  // namespace
 
+bool HasFigures(const v1::JobStatus& job) { return job.step() > job.resumed_step(); }
+
 std::string ProgressLine(const v1::JobStatus& job, int width, absl::Time now) {
   const auto fit = [width](std::string line) { return width > 0 ? CutText(line, width) : line; };
   if (!Trains(job.state())) return fit(WaitingLine(job, now));
@@ -91,7 +93,7 @@ std::string ProgressLine(const v1::JobStatus& job, int width, absl::Time now) {
   const std::string percent = absl::StrFormat("%-5s %3d%%", Verb(job.state()), static_cast<int>(share * 100));
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
   std::vector<Part> parts = {{absl::StrCat(percent, " ", bar), 0}, {absl::StrCat(job.step(), "/", job.steps()), 0}};
-  if (job.step() > 0) {
+  if (HasFigures(job)) {
     parts.push_back({absl::StrCat("loss ", LossText(job.loss())), 0});
     parts.push_back({absl::StrFormat("lr %.1e", job.lr()), 4});
     const std::string unit = job.unit() == "samples" ? "samples/s" : "tok/s";

@@ -10,6 +10,9 @@
 
 namespace penstock {
 
+// Whether the job has done a step since it was started: only then there are a loss, a rate and the like.
+bool HasFigures(const v1::JobStatus& job);
+
 // train  62% ############........  12400/20000  loss 3.142  lr 2.1e-04  311k tok/s  bubble 17%  ETA 1h46m
 // A job that does not run shows how long and for what it waits. What does not fit into `width` is left out, the least
 // important first. No newline. Args: width: 0: no bound.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cli/job_view.h"
+#include "cli/progress.h"
 
 namespace penstock {
 namespace {
@@ -42,7 +43,7 @@ Json JobObject(const v1::JobStatus& job) {
                {"bubble", job.bubble()},
                {"step_seconds", job.step_seconds()},
                {"eta_seconds", job.eta_seconds()}};
-  if (job.step() == 0) json["loss"] = nullptr;  // none yet
+  if (!HasFigures(job)) json["loss"] = nullptr;  // none yet
   if (job.eval().targets() > 0) {
     json["eval"] = {{"step", job.eval().step()}, {"loss", job.eval().loss()}, {"accuracy", job.eval().accuracy()}};
   }
@@ -135,6 +136,7 @@ std::string EndJson(const v1::JobStatus& job) {
                {"sha256", job.sha256()},
                {"checkpoint", job.checkpoint()},
                {"summary", job.run_dir() + "/summary.json"}};
+  if (!HasFigures(job)) json["loss"] = nullptr;
   if (!job.sample().empty()) json["sample"] = job.sample();
   return Print(json);
 }

@@ -113,6 +113,7 @@ absl::Status JobRecords::WriteSummary(const v1::JobStatus& status) {
   };
   for (const v1::StageStatus& stage : status.stages()) summary["stages"].push_back(ProtoToJson(stage));
   for (const v1::RankStatus& rank : status.ranks()) summary["ranks"].push_back(ProtoToJson(rank));
+  if (status.step() <= status.resumed_step()) summary["loss"] = nullptr;  // it has done no step of its own
   if (status.has_eval()) {
     summary["eval_loss"] = status.eval().loss();
     summary["eval_accuracy"] = status.eval().accuracy();

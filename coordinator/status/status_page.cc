@@ -69,10 +69,13 @@ std::string StagesTable(const v1::JobStatus& job) {
   return ToHtml(table);
 }
 
+// Whether it has done a step since it was started: only then there are a loss, a rate and the like.
+bool HasFigures(const v1::JobStatus& job) { return job.step() > job.resumed_step(); }
+
 // "step 12 of 400, loss 2.31, …": what is known so far.
 std::string Figures(const v1::JobStatus& job) {
   std::string text = absl::StrCat("step ", job.step(), " of ", job.steps());
-  if (job.step() > 0) {
+  if (HasFigures(job)) {
     absl::StrAppend(&text, ", loss ", NumberText(job.loss(), 5), ", learning rate ", NumberText(job.lr(), 3),
                     ", gradient norm ", NumberText(job.grad_norm(), 4), ", ", NumberText(job.tokens_per_second(), 4),
                     " ", job.unit().empty() ? "tokens" : job.unit(), "/s, step ", DurationText(job.step_seconds()),
@@ -111,7 +114,7 @@ std::string EndedTable(const std::vector<const v1::JobStatus*>& jobs) {
   table.columns = {{"Job"}, {"State"}, {"Step", true}, {"Loss", true}, {"Ended"}, {"Reason"}};
   for (const v1::JobStatus* job : jobs) {
     table.rows.push_back({JobLink(*job), StateHtml(job->state()), absl::StrCat(job->step(), " / ", job->steps()),
-                          job->step() == 0 ? "" : NumberText(job->loss(), 5), TimeText(job->ended_unix_ms()),
+                          HasFigures(*job) ? NumberText(job->loss(), 5) : "", TimeText(job->ended_unix_ms()),
                           Why(job->reason())});
   }
   return ToHtml(table);

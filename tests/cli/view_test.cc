@@ -108,6 +108,16 @@ TEST(ProgressTest, ShowsNoNumbersBeforeTheFirstStep) {
   EXPECT_EQ(ProgressLine(job, 0, kNow), "train   0% ....................  0/20000");
 }
 
+TEST(ProgressTest, ShowsNoNumbersOfAResumedJobBeforeItsFirstStep) {
+  // It showed a loss of 0 from the moment that its checkpoint was loaded.
+  v1::JobStatus job = RunningJob();
+  job.set_resumed_step(job.step());
+  job.set_eta_seconds(0);
+  job.set_loss(0);
+  EXPECT_EQ(ProgressLine(job, 0, kNow), "train  62% ############........  12400/20000");
+  EXPECT_TRUE(nlohmann::json::parse(JobJson(job))["loss"].is_null());
+}
+
 TEST(ProgressTest, CountsSamplesWhereTheInputIsNotTokens) {
   v1::JobStatus job = RunningJob();
   job.set_unit("samples");
