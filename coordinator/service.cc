@@ -23,6 +23,8 @@ namespace {
 // At most ten messages a second on a Watch stream, and a look every half second at whether anybody still listens.
 constexpr absl::Duration kWatchPause = absl::Milliseconds(100);
 constexpr absl::Duration kWatchWait = absl::Milliseconds(500);
+// A status that does not change is sent again after this: whoever watches shows how long it has been so.
+constexpr absl::Duration kWatchRepeat = absl::Seconds(1);
 constexpr absl::Duration kLogPause = absl::Milliseconds(100);
 
 template <typename Reply>
@@ -69,13 +71,18 @@ absl::Status JobsService::WatchJob(grpc::ServerContext* context, const std::stri
                                    grpc::ServerWriter<v1::JobStatus>* writer) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string id, core_->store()->Resolve(job));
   uint64_t version = 0;
+  absl::Duration sent_at = -absl::InfiniteDuration();
   while (!context->IsCancelled()) {
     const uint64_t seen = version;
     // Looked at before the status is read: what is read after is then the last there is.
     const bool last = !core_->MayChange(id);
     PENSTOCK_ASSIGN_OR_RETURN(const v1::JobStatus status, core_->AwaitChange(id, kWatchWait, &version));
     const bool ended = IsTerminal(status.state());
-    if ((version != seen || ended || last) && !writer->Write(status)) break;
+    const absl::Duration now = Clock::Real()->Monotonic();
+    if (version != seen || ended || last || now - sent_at >= kWatchRepeat) {
+      if (!writer->Write(status)) break;
+      sent_at = now;
+    }
     if (ended) break;
     if (last) {
       return absl::UnavailableError(
@@ -87,6 +94,17 @@ absl::Status JobsService::WatchJob(grpc::ServerContext* context, const std::stri
   return absl::OkStatus();
 }
 
+// A rank that the job has not has no log, and never will.
+absl::Status JobsService::CheckRank(const v1::LogsRequest& request, const std::string& job) {
+  if (!request.has_rank()) return absl::OkStatus();
+  PENSTOCK_ASSIGN_OR_RETURN(const StoredJob stored, core_->store()->Get(job));
+  const int ranks = stored.plan.train_size();
+  if (request.rank() < static_cast<uint32_t>(ranks)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("job ", job, " has no rank ", request.rank(), ": it has ", ranks,
+                                                 ranks == 1 ? " rank, 0" : " ranks, 0 to ",
+                                                 ranks == 1 ? "" : absl::StrCat(ranks - 1)));
+}
+
 grpc::Status JobsService::Logs(grpc::ServerContext* context, const v1::LogsRequest* request,
                                grpc::ServerWriter<v1::LogChunk>* writer) {
   return ToGrpc(StreamLog(context, *request, writer));
@@ -95,6 +113,7 @@ grpc::Status JobsService::Logs(grpc::ServerContext* context, const v1::LogsReque
 absl::Status JobsService::StreamLog(grpc::ServerContext* context, const v1::LogsRequest& request,
                                     grpc::ServerWriter<v1::LogChunk>* writer) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string id, core_->store()->Resolve(request.job()));
+  PENSTOCK_RETURN_IF_ERROR(CheckRank(request, id));
   const std::optional<uint32_t> rank = request.has_rank() ? std::optional<uint32_t>(request.rank()) : std::nullopt;
   uint64_t from = request.from();
   while (!context->IsCancelled()) {

@@ -34,6 +34,7 @@ class JobsService final : public v1::Jobs::Service {
  private:
   absl::Status WatchJob(grpc::ServerContext* context, const std::string& job,
                         grpc::ServerWriter<v1::JobStatus>* writer);
+  absl::Status CheckRank(const v1::LogsRequest& request, const std::string& job);
   absl::Status StreamLog(grpc::ServerContext* context, const v1::LogsRequest& request,
                          grpc::ServerWriter<v1::LogChunk>* writer);
   Core* const core_;

@@ -51,10 +51,12 @@ int WatchPicture(const Options& options, Client* client, Canceller* canceller, C
   absl::Duration shown_at = -absl::InfiniteDuration();
   v1::JobStatus last;
   const absl::Status status = client->Watch(options.job, canceller, [&](const v1::JobStatus& job) {
+    // The coordinator repeats a status that does not change: news for a clock on the screen, and not for a program.
+    const bool news = job.SerializeAsString() != last.SerializeAsString();
     last = job;
     const absl::Duration now = Clock::Real()->Monotonic();
     const bool ended = HasEnded(job.state());
-    if (ended || options.format == "json" || now - shown_at >= kRedrawEvery) {
+    if (ended || (options.format == "json" ? news : now - shown_at >= kRedrawEvery)) {
       shown_at = now;
       console->Data(absl::StrCat(options.format == "json" ? "" : kClearScreen, Text(job, options, *console)));
     }

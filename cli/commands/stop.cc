@@ -39,8 +39,10 @@ int Stop(const Options& options, Console* console) {
   }
   const absl::StatusOr<v1::StopReply> reply = client.Stop(id, options.no_checkpoint);
   if (!reply.ok()) return FailCall(reply.status(), console);
-  console->Talk(absl::StrCat("job ", id, " stops after its current step",
-                             options.no_checkpoint ? ", without a checkpoint" : ", with a checkpoint"));
+  console->Talk(HasEnded(reply->state())
+                    ? absl::StrCat("job ", id, " had not started: it leaves the queue")
+                    : absl::StrCat("job ", id, " stops after its current step",
+                                   options.no_checkpoint ? ", without a checkpoint" : ", with a checkpoint"));
   const absl::StatusOr<v1::JobStatus> end = WatchJob(&client, id, kWatchPatience, &canceller, console);
   if (!end.ok()) {
     if (!absl::IsCancelled(end.status())) return FailCall(end.status(), console);
@@ -51,7 +53,8 @@ int Stop(const Options& options, Console* console) {
   if (options.format == "json") {
     console->Data(EndJson(*end));
   } else {
-    console->Data(absl::StrCat("job ", id, " ", StateText(end->state()), " at step ", end->step(), "\n"));
+    console->Data(absl::StrCat("job ", id, " ", StateText(end->state()), " at step ", end->step(),
+                               end->reason().empty() ? "" : ": ", end->reason(), "\n"));
     if (!end->checkpoint().empty() && !options.no_checkpoint) {
       console->Data(absl::StrCat("checkpoint: ", end->checkpoint(), "\nsha256:     ", end->sha256(), "\n"));
     }

@@ -140,6 +140,21 @@ TEST(CoreTest, JobsWaitForEachOtherWithAReason) {
   EXPECT_EQ(cluster.AwaitEnd(huge).state(), v1::STOPPED);
 }
 
+TEST(CoreTest, AWatchRepeatsAStatusThatDoesNotChange) {
+  // Whoever watched a job that waited for workers heard nothing for as long as it waited.
+  FakeCluster cluster;
+  v1::WatchRequest request;
+  request.set_job(*cluster.Submit(cluster.Spec("tiny", 1)));
+  grpc::ClientContext context;
+  const auto reader = cluster.jobs().Watch(&context, request);
+  v1::JobStatus first, second;
+  ASSERT_TRUE(reader->Read(&first));
+  ASSERT_TRUE(reader->Read(&second));
+  EXPECT_EQ(first.state(), v1::PENDING);
+  EXPECT_EQ(second.SerializeAsString(), first.SerializeAsString());
+  context.TryCancel();
+}
+
 TEST(CoreTest, WorkersOfOtherArithmeticShareNoJob) {
   FakeCluster cluster;
   cluster.AddWorker();
@@ -229,6 +244,20 @@ TEST(CoreTest, LogLinesReachTheJobsLog) {
   while (reader->Read(&chunk)) {
   }
   EXPECT_TRUE(reader->Finish().ok()) << "the stream ends with the job";
+}
+
+TEST(CoreTest, TheLogOfARankThatTheJobHasNotIsAnError) {
+  // It was an empty log: nothing on the screen, and no error.
+  FakeCluster cluster;
+  v1::LogsRequest request;
+  request.set_job(*cluster.Submit(cluster.Spec("tiny", 1)));
+  request.set_rank(7);
+  grpc::ClientContext context;
+  const auto reader = cluster.jobs().Logs(&context, request);
+  v1::LogChunk chunk;
+  EXPECT_FALSE(reader->Read(&chunk));
+  const absl::Status refused = FromGrpc(reader->Finish());
+  EXPECT_EQ(refused, absl::InvalidArgumentError("job tiny-1 has no rank 7: it has 2 ranks, 0 to 1"));
 }
 
 TEST(CoreTest, StatusShowsWorkersAndJobs) {
