@@ -25,7 +25,7 @@ struct WorkerExit {
   std::string id;
   bool expected = false;              // StopAll had been called
   std::string cause;                  // "killed by signal 9 (SIGKILL)", "exited with code 1"
-  std::vector<std::string> last_log;  // its last lines, oldest first
+  std::vector<std::string> last_log;  // what of its log's end tells of trouble, and its last lines; oldest first
 };
 
 class Launcher {

@@ -19,12 +19,13 @@
 #include "common/clock.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
+#include "coordinator/launch/last_words.h"
 
 namespace penstock {
 namespace {
 
-// Lines of a worker's log that go with the news of its end: a stack trace fits, a screen is not flooded.
-constexpr int kLastLogLines = 20;
+// How far back a worker's log is searched for what tells of its end.
+constexpr int kSearchedLines = 200;
 
 std::vector<std::string> WorkerArgs(const std::string& binary, const WorkerLaunch& worker) {
   std::vector<std::string> args = {binary,    "--coordinator", worker.coordinator, "--id",
@@ -167,7 +168,7 @@ class LocalLauncher final : public Launcher {
       end.expected = stop_signal_ != 0;
     }
     end.cause = ReapChild(&child).cause;
-    end.last_log = LastLogLines(child, kLastLogLines);
+    end.last_log = LastWords(LastLogLines(child, kSearchedLines));
     if (options_.on_exit) options_.on_exit(end);
     absl::MutexLock lock(&mu_);
     children_.erase(id);

