@@ -30,7 +30,7 @@ std::vector<std::string> Missing(const ClusterSpec& spec, const v1::ClusterStatu
       if (worker.id() == expected.id) found = &worker;
     }
     if (found != nullptr && IsUp(*found)) continue;
-    *hopeless |= found != nullptr && found->state() == "lost";
+    *hopeless |= found != nullptr && (found->state() == "lost" || found->state() == "left");
     missing.push_back(absl::StrCat(expected.id, ": ", found != nullptr ? found->state() : "has not registered",
                                    found != nullptr && !found->reason().empty() ? ": " : "",
                                    found != nullptr ? found->reason() : ""));

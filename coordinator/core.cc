@@ -153,7 +153,7 @@ void Core::OnWorkerExit(const WorkerExit& exit) {
 }
 
 void Core::OnLoss(const WorkerLoss& loss) {
-  if (!draining_) LOG(WARNING) << "worker " << loss.id << " is lost: " << loss.fault.what;
+  if (!draining_) LOG(WARNING) << "worker " << loss.id << " is gone: " << loss.fault.what;
   const auto lease = leases_.find(loss.job);
   if (lease != leases_.end()) {
     const absl::Status status = absl::UnavailableError(absl::StrCat("worker ", loss.id, ": ", loss.fault.what));
@@ -189,7 +189,8 @@ absl::StatusOr<v1::RegisterReply> Core::Register(const v1::RegisterRequest& requ
 absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request) {
   CoreLock lock(this);
   PENSTOCK_ASSIGN_OR_RETURN(const Membership::HeartbeatNews news, membership_.Heartbeat(request, clock_->Monotonic()));
-  if (news.first) Schedule();
+  if (news.left.has_value()) OnLoss(*news.left);
+  if (news.first || news.left.has_value()) Schedule();
   if (!news.fresh) return absl::OkStatus();
   ActiveJob* job = Find(request.counters().job());
   if (job != nullptr && job->assignment != nullptr) {

@@ -106,6 +106,11 @@ absl::StatusOr<Membership::HeartbeatNews> Membership::Heartbeat(const v1::Heartb
   if (news.first) worker->reason.clear();
   worker->heard = true;
   worker->sequence = std::max(worker->sequence, request.sequence());
+  if (!request.leaving()) return news;
+  news.left = Lose(worker, {Fault::Kind::kExit, "", "left the cluster: its process was told to end", {}});
+  worker->state = State::kLeft;
+  // Nobody waits for one that joined by itself.
+  if (!worker->expected) workers_.erase(workers_.begin() + (worker - workers_.data()));
   return news;
 }
 
@@ -250,6 +255,9 @@ std::vector<v1::WorkerStatus> Membership::Status(absl::Duration now) const {
         break;
       case State::kLost:
         status.set_state("lost");
+        break;
+      case State::kLeft:
+        status.set_state("left");
         break;
     }
     if (worker.live()) status.set_heartbeat_age_seconds(absl::ToDoubleSeconds(now - worker.seen));

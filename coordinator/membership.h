@@ -9,6 +9,9 @@
 //      +------ lost <---------+------------------------+
 //        relaunch             lost --register (a new incarnation)--> idle
 //
+// A worker that says with its last heartbeat that it leaves is left: as lost, but in order. One that cluster.yaml does
+// not name is forgotten then.
+//
 // Source: docs/recovery.md, "Membership".
 #ifndef PENSTOCK_COORDINATOR_MEMBERSHIP_H_
 #define PENSTOCK_COORDINATOR_MEMBERSHIP_H_
@@ -65,6 +68,7 @@ class Membership {
   struct HeartbeatNews {
     bool fresh = false;  // not a repeated sequence number; a repetition's log lines must be dropped
     bool first = false;  // the worker can be given work from now on
+    std::optional<WorkerLoss> left;  // it was its last one
   };
   // Errors:  as rpc Heartbeat.
   absl::StatusOr<HeartbeatNews> Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
@@ -100,7 +104,7 @@ class Membership {
   std::vector<v1::WorkerStatus> Status(absl::Duration now) const;
 
  private:
-  enum class State { kStarting, kIdle, kBusy, kLost };
+  enum class State { kStarting, kIdle, kBusy, kLost, kLeft };
   struct Worker {
     std::string id;
     State state = State::kStarting;

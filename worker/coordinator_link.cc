@@ -15,6 +15,8 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(1);
+// A process that was told to end must not wait for a coordinator that is gone.
+constexpr absl::Duration kLeaveDeadline = absl::Milliseconds(500);
 
 // gRPC takes deadlines in wall time only; this is the one place where a worker needs it.
 void SetDeadline(grpc::ClientContext* context, Clock* clock, absl::Duration timeout) {
@@ -27,13 +29,27 @@ CoordinatorLink::CoordinatorLink(Options options, std::shared_ptr<v1::Membership
                                  Clock* clock)
     : options_(std::move(options)), stub_(std::move(stub)), log_(log), clock_(clock), backoff_(kFirstBackoff) {}
 
-CoordinatorLink::~CoordinatorLink() {
+CoordinatorLink::~CoordinatorLink() { StopThread(); }
+
+void CoordinatorLink::StopThread() {
   {
     absl::MutexLock lock(&mu_);
     stopping_ = true;
     if (call_ != nullptr) call_->TryCancel();
   }
   if (thread_.joinable()) thread_.join();
+}
+
+void CoordinatorLink::Leave() {
+  StopThread();  // what is the thread's is this one's from here on
+  if (!registered_) return;
+  FillBeat();
+  beat_.set_leaving(true);
+  grpc::ClientContext context;
+  SetDeadline(&context, clock_, kLeaveDeadline);
+  v1::HeartbeatReply reply;
+  const absl::Status status = FromGrpc(stub_->Heartbeat(&context, beat_, &reply));
+  if (!status.ok()) LOG(WARNING) << "the coordinator at " << options_.coordinator << " was not told: " << status;
 }
 
 void CoordinatorLink::Start(v1::RegisterRequest self) {
@@ -110,13 +126,17 @@ bool CoordinatorLink::TryRegister() {
   return true;
 }
 
-bool CoordinatorLink::Beat() {
+void CoordinatorLink::FillBeat() {
   if (beat_.log_size() == 0) {
     for (v1::LogLine& line : log_->Take()) *beat_.add_log() = std::move(line);
     beat_.set_sequence(beat_.sequence() + 1);
   }
   beat_.set_resident_bytes(ResidentBytes());
   *beat_.mutable_counters() = options_.counters();
+}
+
+bool CoordinatorLink::Beat() {
+  FillBeat();
   v1::HeartbeatReply reply;
   const absl::Status status = Call([&](grpc::ClientContext* context) { return stub_->Heartbeat(context, beat_, &reply); });
   switch (status.code()) {

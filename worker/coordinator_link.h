@@ -5,6 +5,7 @@
 //       │ └─Unavailable: backoff ┘ Unavailable: goes on beating
 //       └─AlreadyExists, FailedPrecondition, InvalidArgument──> ended
 //     registered ──Aborted──> ended
+//     registered ──Leave: a last heartbeat──> ended
 //     any ──unreachable for lost_after, and end_with_coordinator──> ended
 #ifndef PENSTOCK_WORKER_COORDINATOR_LINK_H_
 #define PENSTOCK_WORKER_COORDINATOR_LINK_H_
@@ -44,6 +45,10 @@ class CoordinatorLink final : public StepCommitter {
   // Args: self: everything but the nonce.
   void Start(v1::RegisterRequest self);
 
+  // Ends the thread, and tells the coordinator with a last heartbeat that this worker leaves, lines of the log that wait
+  // included. Does nothing where it is not registered. Blocks for kLeaveDeadline at most. Not from the link's thread.
+  void Leave();
+
   // This process's incarnation; 0 until it has registered.
   uint64_t incarnation() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -51,9 +56,12 @@ class CoordinatorLink final : public StepCommitter {
 
  private:
   void Main() ABSL_LOCKS_EXCLUDED(mu_);
+  void StopThread() ABSL_LOCKS_EXCLUDED(mu_);
   // One attempt each. Returns whether to go on.
   bool TryRegister();
   bool Beat();
+  // What the next beat says.
+  void FillBeat();
   // The coordinator could not be reached. Returns whether to go on.
   bool Unreachable(const absl::Status& status);
   void Reached();

@@ -154,6 +154,7 @@ absl::Status Serve(const Flags& flags, Device* device) {
   sigwait(&signals, &signal);
   alarm(kEndAfterSeconds);  // its default action ends the process
   LOG(INFO) << "ending: " << (end.Get().ok() ? "asked to" : end.Get().ToString());
+  if (end.Get().ok()) link.Leave();  // first: what the end of its work looks like elsewhere has then a cause
   service->Close(absl::CancelledError("the worker is ending"));
   server->Shutdown(absl::ToChronoTime(clock->Wall() + kServerGrace));
   server->Wait();

@@ -112,6 +112,29 @@ TEST_F(MembershipTest, AWorkerIsLostExactlyWhenItsHeartbeatsStoppedForLong) {
   EXPECT_EQ(members_.Status(now_)[0].state(), "lost");
 }
 
+TEST_F(MembershipTest, AWorkerThatLeavesIsNotLost) {
+  // A worker that had joined by itself and was ended by SIGTERM stood there as lost, for ever.
+  ASSERT_TRUE(members_.Register(Request("w0", "a"), 4, now_).ok());
+  ASSERT_TRUE(members_.Register(Request("guest", "b"), 1, now_).ok());
+  members_.Reserve("guest", "job-1");
+  v1::HeartbeatRequest last = Beat("guest", 1, 1);
+  last.set_leaving(true);
+  const auto news = members_.Heartbeat(last, now_);
+  ASSERT_TRUE(news.ok() && news->left.has_value());
+  EXPECT_EQ(news->left->id, "guest");
+  EXPECT_EQ(news->left->job, "job-1");
+  EXPECT_EQ(news->left->fault.what, "left the cluster: its process was told to end");
+  EXPECT_EQ(members_.Status(now_).size(), 1u) << "nobody waits for it";
+  // One of cluster.yaml stays in the list: it is expected again.
+  last = Beat("w0", 4, 1);
+  last.set_leaving(true);
+  ASSERT_TRUE(members_.Heartbeat(last, now_).ok());
+  EXPECT_EQ(members_.Status(now_)[0].state(), "left");
+  EXPECT_TRUE(members_.Offers()[0].coming);
+  EXPECT_TRUE(absl::IsNotFound(members_.Heartbeat(Beat("w0", 4, 2), now_).status()));
+  EXPECT_TRUE(members_.Register(Request("w0", "c"), 5, now_).ok());
+}
+
 TEST_F(MembershipTest, HeartbeatsKeepAWorkerAlive) {
   members_.Advance(now_);
   ASSERT_TRUE(members_.Register(Request("w0", "a"), 4, now_).ok());

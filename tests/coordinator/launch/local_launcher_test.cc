@@ -130,7 +130,7 @@ TEST_F(LocalLauncherTest, ReportsASignalByItsName) {
   EXPECT_EQ(exits_.Await("w").cause, "killed by signal 9 (SIGKILL)");
 }
 
-TEST_F(LocalLauncherTest, ShowsTheLastTwentyLinesOfALongLog) {
+TEST_F(LocalLauncherTest, ShowsTheEndOfALongLog) {
   auto launcher = LauncherOf("i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); done");
   ASSERT_TRUE(launcher->Start(Worker("w")).ok());
   const WorkerExit exit = exits_.Await("w");

@@ -84,6 +84,20 @@ TEST_F(CoordinatorLinkTest, RegistersAndBeatsAtOnceWithoutTheClockBeingTurned) {
   EXPECT_EQ(link_->incarnation(), 11u);
 }
 
+TEST_F(CoordinatorLinkTest, LeavesWithALastHeartbeatThatCarriesTheLog) {
+  // A worker that was told to end just stopped beating: the coordinator took it for lost, and never saw its last lines.
+  Start();
+  coordinator_->AwaitHeartbeats(1);
+  log_.Write("job-1", 0, "the last line");
+  link_->Leave();
+  const auto beats = coordinator_->AwaitHeartbeats(2);
+  EXPECT_FALSE(beats[0].leaving());
+  EXPECT_TRUE(beats[1].leaving());
+  EXPECT_EQ(beats[1].incarnation(), 11u);
+  ASSERT_EQ(beats[1].log_size(), 1);
+  EXPECT_EQ(beats[1].log(0).text(), "the last line");
+}
+
 TEST_F(CoordinatorLinkTest, HasNoIncarnationBeforeItHasRegistered) {
   coordinator_->AnswerRegister(std::vector<absl::Status>(1, absl::UnavailableError("starting")));
   Start();
