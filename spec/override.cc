@@ -25,6 +25,12 @@ void ForgetPlaces(YamlNode* node) {
   for (YamlNode& item : node->items) ForgetPlaces(&item);
 }
 
+// Makes the node itself, not what is in it, stand in `file`.
+void MoveTo(const std::shared_ptr<const std::string>& file, YamlNode* node) {
+  node->file = file;
+  node->line = node->column = node->key_line = node->key_column = 0;
+}
+
 // The place of `part` in `node`, made if a mapping has none; null with `problem` set if there can be none.
 YamlNode* Step(const std::string& part, const std::string& way, YamlNode* node,
                const std::shared_ptr<const std::string>& file, std::string* problem) {
@@ -72,14 +78,18 @@ void ApplyOverride(const std::string& text, YamlNode* root, Diagnostics* diagnos
   const auto file_name = std::make_shared<const std::string>(file);
   YamlNode* node = root;
   std::vector<std::string> way;
+  bool in_list = false;
   for (const std::string& part : parts) {
     std::string problem;
+    in_list |= node->IsSequence();
     node = Step(part, absl::StrJoin(way, "."), node, file_name, &problem);
     if (node == nullptr) {
       diagnostics->Error(FileOnly(file), problem);
       return;
     }
     way.push_back(part);
+    // What is said of the whole item, a layer whose shape does not fit, is said of what was changed in it.
+    if (in_list) MoveTo(file_name, node);
   }
   *node = *std::move(value);
 }

@@ -156,6 +156,12 @@ TEST_F(JobFileTest, AppliesOverridesLikeTheFileItself) {
   EXPECT_EQ(spec->checkpoint().dir(), folder_ + "/out");
 }
 
+TEST_F(JobFileTest, NamesTheOverrideOfALayerThatDoesNotFit) {
+  // The error stood at the layer's line of the file, which has another value there.
+  const std::string place = "--set model.layers.0.embedding.dim: error: layer ";
+  EXPECT_EQ(ErrorsOf(Job(), {"model.layers.0.embedding.dim=-4"}).substr(0, place.size()), place);
+}
+
 TEST_F(JobFileTest, NamesTheOverrideThatIsWrong) {
   EXPECT_EQ(ErrorsOf(Job(), {"train.steps=ten"}),
             "--set train.steps: error: train.steps: expected a whole number, found 'ten'\n");
