@@ -124,8 +124,6 @@ class Core {
   // Errors: AlreadyExists: another job writes to its folder and prunes it; names it. Aborted: it is gone already.
   absl::Status CheckResumePointStays(const std::string& checkpoint) ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<std::unique_ptr<ActiveJob>> MakeActive(StoredJob stored);
-  // The placements of those that wait, none on workers that are too small for it.
-  std::vector<JobPlacement> PlaceWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Place(ActiveJob* job, const std::vector<std::string>& workers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string LostWorkers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
 #include "common/logging.h"
@@ -16,23 +15,6 @@
 #include "model/model_info.h"
 
 namespace penstock {
-namespace {
-
-std::string MiB(uint64_t bytes) { return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20)); }
-
-// Why the plan cannot run on these workers, by rank; empty where it can. Not CheckFits, which looks for plans that
-// would fit: too long under the lock.
-std::string TooLarge(const v1::Plan& plan, const std::vector<WorkerHandle>& workers) {
-  const std::vector<uint64_t> bytes = RankPeakBytes(plan);
-  for (size_t r = 0; r < std::min(workers.size(), bytes.size()); ++r) {
-    if (workers[r].memory_bytes == 0 || bytes[r] <= workers[r].memory_bytes) continue;
-    return absl::StrCat("waits for a larger worker: rank ", r, " needs ", MiB(bytes[r]), ", and ", workers[r].id,
-                        ", which is idle, has ", MiB(workers[r].memory_bytes));
-  }
-  return "";
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<ActiveJob>> Core::MakeActive(StoredJob stored) {
   PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(stored.spec.model()));
@@ -163,36 +145,15 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   return id;
 }
 
-std::vector<JobPlacement> Core::PlaceWaiting() {
-  std::vector<WaitingJob> waiting;
-  for (const std::string& id : queue_) waiting.push_back({id, Find(id)->stored.plan.train_size()});
-  std::vector<JobPlacement> misfits;
-  while (true) {
-    std::vector<JobPlacement> placements = PlaceJobs(waiting, membership_.Offers());
-    const size_t before = misfits.size();
-    for (const JobPlacement& placement : placements) {
-      std::vector<WorkerHandle> workers;
-      for (const std::string& id : placement.workers) workers.push_back(membership_.Handle(id));
-      if (workers.empty()) continue;
-      const std::string reason = TooLarge(Find(placement.job)->stored.plan, workers);
-      if (reason.empty()) continue;
-      misfits.push_back({placement.job, {}, reason});
-      break;
-    }
-    if (misfits.size() == before) {
-      placements.insert(placements.end(), misfits.begin(), misfits.end());
-      return placements;
-    }
-    // It must hold back nobody: others may fit the workers that it left.
-    waiting.erase(std::find_if(waiting.begin(), waiting.end(),
-                               [&misfits](const WaitingJob& job) { return job.job == misfits.back().job; }));
-  }
-}
-
 void Core::Schedule() {
   if (draining_ || ending_ || queue_.empty()) return;
   const std::string lost = LostWorkers();
-  for (const JobPlacement& placement : PlaceWaiting()) {
+  std::vector<WaitingJob> waiting;
+  for (const std::string& id : queue_) {
+    const v1::Plan& plan = Find(id)->stored.plan;
+    waiting.push_back({id, plan.train_size(), RankPeakBytes(plan)});
+  }
+  for (const JobPlacement& placement : PlaceJobs(waiting, membership_.Offers())) {
     ActiveJob* job = Find(placement.job);
     if (placement.workers.empty()) {
       Feed(job, Waits{absl::StrCat(placement.reason, lost)});

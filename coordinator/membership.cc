@@ -178,7 +178,7 @@ std::vector<WorkerOffer> Membership::Offers() const {
     if (!worker.live() && !worker.expected) continue;
     offers.push_back({worker.id, worker.state == State::kIdle && worker.heard, !worker.live(),
                       absl::StrCat(worker.registered.self_test(), "\n", worker.registered.fingerprint()),
-                      worker.job});
+                      worker.job, worker.memory_bytes});
   }
   return offers;
 }

@@ -8,6 +8,7 @@
 #include "common/logging.h"
 #include "common/process.h"
 #include "common/status_macros.h"
+#include "coordinator/jobs/scheduler.h"
 #include "coordinator/plan/planner.h"
 #include "spec/job_file.h"
 
@@ -91,9 +92,8 @@ absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint6
   }
   PENSTOCK_RETURN_IF_ERROR(CheckJobSpec(spec));
   PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOfJob(spec));
-  memory_limits.resize(ranks, 0);
-  const PlanRequest request{spec, nullptr, std::move(memory_limits)};
-  PENSTOCK_ASSIGN_OR_RETURN(PlannedJob planned, PlanJob(request));
+  PENSTOCK_ASSIGN_OR_RETURN(PlannedJob planned, PlanJob({spec, nullptr, LargestLimits(memory_limits, ranks)}));
+  const PlanRequest request{spec, nullptr, MatchLimits(RankPeakBytes(planned.plan), std::move(memory_limits))};
   const absl::Status fits = CheckFits(request, planned.plan);
   // ResourceExhausted is the queue's; this one says that the cluster is not the one the job needs.
   if (!fits.ok()) return absl::FailedPreconditionError(fits.message());

@@ -19,7 +19,7 @@ std::string CheckpointRoot(const std::string& state_dir);
 std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec);
 
 // Checks a spec and makes its plan.
-// Args:    memory_limits: of the workers that there are, 0: none; only as many as the plan has ranks count.
+// Args:    memory_limits: of the workers that there are, 0: none; the largest count, as many as the plan has ranks.
 // Errors:  InvalidArgument: the spec. ResourceExhausted: the plan does not fit.
 absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits);
 

@@ -228,10 +228,24 @@ TEST(CoreQueueTest, AJobWaitsForAWorkerThatItFits) {
   const std::string second = *cluster.Submit(cluster.Spec("second", 1, 1));
   const std::string reason = cluster.Get(second).status().reason();
   EXPECT_TRUE(absl::StartsWith(reason, "waits for a larger worker: rank 0 needs ")) << reason;
-  EXPECT_TRUE(absl::EndsWith(reason, " MiB, and w1, which is idle, has 0.0 MiB")) << reason;
+  EXPECT_TRUE(absl::EndsWith(reason, " MiB, and w1, the largest that is idle and left for it, has 0.0 MiB")) << reason;
   large.Release();
   EXPECT_EQ(cluster.AwaitEnd(second).state(), v1::SUCCEEDED);
   EXPECT_EQ(cluster.Get(first).status().state(), v1::SUCCEEDED);
+  EXPECT_TRUE(small.calls().empty());
+}
+
+TEST(CoreQueueTest, AJobTakesTheWorkersThatAreLargeEnough) {
+  // Only the first workers of the cluster were looked at: the submission was refused, or waited for them to grow, with
+  // larger ones idle beside them.
+  FakeCluster cluster;
+  FakeWorkerOptions options;
+  options.memory_bytes = 1024;
+  FakeWorker& small = cluster.AddWorker(options);
+  cluster.AddWorker();
+  const auto job = cluster.Submit(cluster.Spec("tiny", 1, 1));
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(cluster.AwaitEnd(*job).state(), v1::SUCCEEDED);
   EXPECT_TRUE(small.calls().empty());
 }
 

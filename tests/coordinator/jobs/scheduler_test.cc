@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -67,6 +70,51 @@ TEST(SchedulerTest, WaitsForWorkersThatAreStillStarting) {
   workers[2].coming = true;
   const auto placed = PlaceJobs({{"a", 3}}, workers);
   EXPECT_EQ(placed[0].reason, "waits for 3 idle workers; 2 of 3 are idle");
+}
+
+std::vector<WorkerOffer> WithMemory(const std::vector<uint64_t>& limits) {
+  std::vector<WorkerOffer> workers = Idle(static_cast<int>(limits.size()));
+  for (size_t i = 0; i < limits.size(); ++i) workers[i].memory_bytes = limits[i];
+  return workers;
+}
+
+TEST(SchedulerTest, TakesWorkersThatAreLargeEnough) {
+  // The first idle workers were taken, and where one of them was too small the job waited beside larger ones.
+  EXPECT_EQ(PlaceJobs({{"a", 2, {10, 30}}}, WithMemory({20, 20, 40, 0}))[0].workers, (Ids{"w0", "w2"}));
+  // In order where that fits.
+  EXPECT_EQ(PlaceJobs({{"a", 2, {10, 30}}}, WithMemory({0, 30, 10}))[0].workers, (Ids{"w0", "w1"}));
+}
+
+TEST(SchedulerTest, OneThatWaitsForLargerWorkersHoldsBackNobody) {
+  const auto placed = PlaceJobs({{"large", 1, {3 << 20}}, {"small", 1, {1}}}, WithMemory({1 << 20, 2 << 20}));
+  EXPECT_EQ(placed[0].reason,
+            "waits for a larger worker: rank 0 needs 3.0 MiB, and w1, the largest that is idle and left for it, has "
+            "2.0 MiB");
+  EXPECT_EQ(placed[1].workers, (Ids{"w0"}));
+}
+
+// Against every order of the workers.
+TEST(SchedulerTest, FindsAPlacementWhereverThereIsOne) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<uint64_t> limits(1 + random() % 5), needs(1 + random() % limits.size());
+    for (uint64_t& limit : limits) limit = random() % 5;  // 0: none
+    for (uint64_t& need : needs) need = random() % 6;
+    std::vector<size_t> order(limits.size());
+    std::iota(order.begin(), order.end(), 0);
+    bool possible = false;
+    do {
+      bool fits = true;
+      for (size_t r = 0; r < needs.size(); ++r) fits &= limits[order[r]] == 0 || needs[r] <= limits[order[r]];
+      possible |= fits;
+    } while (std::next_permutation(order.begin(), order.end()));
+    const auto placed = PlaceJobs({{"a", static_cast<int>(needs.size()), needs}}, WithMemory(limits))[0];
+    EXPECT_EQ(!placed.workers.empty(), possible);
+    const std::vector<uint64_t> matched = MatchLimits(needs, limits);
+    bool fits = true;
+    for (size_t r = 0; r < needs.size(); ++r) fits &= matched[r] == 0 || needs[r] <= matched[r];
+    EXPECT_EQ(fits, possible);
+  }
 }
 
 }  // namespace
