@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "common/checkpoint/checkpoint_reader.h"
 #include "common/file.h"
+#include "common/logging.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -99,6 +100,13 @@ absl::Status RemoveCheckpoint(const std::string& path) {
   return RemoveTree(removed);
 }
 
+// Removes what a checkpoint has replaced. The new one is complete: what cannot be removed is not its failure, and goes
+// with the temporary folders when a job next starts here.
+void RemoveReplaced(const std::string& path) {
+  const absl::Status removed = RemoveTree(path);
+  if (!removed.ok()) LOG(WARNING) << "a checkpoint that was replaced stays: " << removed;
+}
+
 // Gives the temporary folder its final name, durably. A checkpoint of the same step that is there changes places with
 // it in one move, and is removed afterwards; where the file system cannot do that, it is moved away first.
 absl::Status Publish(const std::string& temporary, const std::string& final) {
@@ -106,14 +114,16 @@ absl::Status Publish(const std::string& temporary, const std::string& final) {
   if (errno != ENOTEMPTY && errno != EEXIST) return FileError(errno, final, "put in place");
   if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final.c_str(), RENAME_EXCHANGE) == 0) {
     PENSTOCK_RETURN_IF_ERROR(SyncDir(ParentPath(final)));
-    return RemoveTree(temporary);
+    RemoveReplaced(temporary);
+    return absl::OkStatus();
   }
   if (errno != EINVAL && errno != ENOSYS) return FileError(errno, final, "replace");
   const std::string removed = absl::StrCat(final, kRemovedEnding);
   PENSTOCK_RETURN_IF_ERROR(RemoveTree(removed));
   PENSTOCK_RETURN_IF_ERROR(RenameAndSync(final, removed));
   PENSTOCK_RETURN_IF_ERROR(RenameAndSync(temporary, final));
-  return RemoveTree(removed);
+  RemoveReplaced(removed);
+  return absl::OkStatus();
 }
 
 v1::CheckpointInfo InfoOf(const std::string& path, const Manifest& manifest) {

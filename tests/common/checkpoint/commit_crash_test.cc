@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -201,6 +202,34 @@ TEST(CommitTest, AFailingDiskIsReportedAndLeavesTheOldOrTheNewCheckpoint) {
       ExpectOneOfBoth(dir.path(), 5, 10, absl::StrCat("call ", n, " failed"));
     }
   }
+}
+
+TEST(CommitTest, AReplacedCheckpointThatCannotBeRemovedIsNoFailureOfTheNewOne) {
+  // The new checkpoint was complete, and was called failed because the old one could not be taken apart.
+  const auto replace = [](const ScratchDir& dir, int failing_call) {
+    MakeCheckpoint(dir.path(), 10);
+    const std::string temporary = TemporaryCheckpointPath(dir.path(), 10, 2);
+    Manifest manifest = WriteRanks(temporary, 10);
+    manifest.job = "kjv-2";
+    std::vector<std::string> seen;
+    calls = 0;
+    fail_at = failing_call;
+    fail_with = EIO;
+    trace = &seen;
+    const auto info = CommitCheckpoint(temporary, manifest);
+    trace = nullptr;
+    fail_at = -1;
+    EXPECT_TRUE(info.ok()) << info.status();
+    return seen;
+  };
+  const ScratchDir whole, failing;
+  const std::vector<std::string> seen = replace(whole, -1);
+  const auto removal =
+      std::find_if(seen.begin(), seen.end(), [](const std::string& call) { return call.rfind("unlinkat", 0) == 0; });
+  ASSERT_NE(removal, seen.end());
+  replace(failing, static_cast<int>(removal - seen.begin()));
+  EXPECT_EQ(NewestComplete(failing.path())->manifest.job, "kjv-2");
+  EXPECT_EQ(CleanTemporary(failing.path())->size(), 1u) << "what was left goes later";
 }
 
 TEST(PruneTest, AProcessKilledWhilePruningLeavesNoHalfCheckpoint) {
