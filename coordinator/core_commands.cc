@@ -88,9 +88,9 @@ void Core::OnRun(const std::string& id, RunEnded event, const v1::RunReply& repl
   if (reply.has_eval()) event.eval = reply.eval();
   if (last_rank && event.status.ok()) event.next_token = reply.next_token();
   job->hashes.insert(job->hashes.end(), reply.hashes().begin(), reply.hashes().end());
-  ++job->hashed_ranks;
+  if (event.status.ok()) ++job->hashed_ranks;  // the state of one that failed is not known
   // The step's line waits for the hash of all ranks.
-  if (event.status.ok() && job->unwritten_metrics.has_value() && job->hashed_ranks == job->stored.plan.train_size()) {
+  if (job->unwritten_metrics.has_value() && job->hashed_ranks == job->stored.plan.train_size()) {
     StepMetrics metrics = *std::exchange(job->unwritten_metrics, std::nullopt);
     metrics.sha256 = HashOfTensors(std::exchange(job->hashes, {}));
     WriteMetrics(id, std::move(metrics));
@@ -260,6 +260,8 @@ void Core::Do(ActiveJob* job, const ReportSample& command) {
 void Core::Do(ActiveJob* job, const Ended&) {
   const std::string id = job->stored.id;
   membership_.Release(id);
+  // A step that was made, and whose hash did not come before the end.
+  if (job->unwritten_metrics.has_value()) WriteMetrics(id, *std::exchange(job->unwritten_metrics, std::nullopt));
   v1::JobStatus status = job->status;
   job->progress.Fill(job->machine.step(), &status);
   status.set_state(job->machine.state());

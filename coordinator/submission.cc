@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "coordinator/jobs/scheduler.h"
 #include "coordinator/plan/planner.h"
+#include "coordinator/plan/rank_memory.h"
 #include "spec/job_file.h"
 
 namespace penstock {

@@ -82,6 +82,24 @@ TEST(CoreTest, RecordsTheHashOfEveryStepWhereItIsAskedFor) {
   EXPECT_TRUE(absl::StrContains(metrics, "\"sha256\"")) << metrics;
 }
 
+TEST(CoreTest, AStepWhoseHashDoesNotComeHasItsLineOfMetrics) {
+  // The line waited for the hash of all ranks, and was lost where one of them failed before that.
+  FakeCluster cluster;
+  cluster.AddWorker();
+  FakeWorkerOptions options;
+  options.after_step = [](uint64_t step) {
+    return step < 2 ? absl::OkStatus() : absl::ResourceExhaustedError("out of memory");
+  };
+  cluster.AddWorker(options);
+  v1::JobSpec spec = cluster.Spec("tiny", 5);
+  spec.mutable_log()->set_hash(true);
+  const v1::JobStatus end = cluster.AwaitEnd(*cluster.Submit(spec));
+  EXPECT_EQ(end.state(), v1::FAILED);
+  EXPECT_EQ(end.step(), 2u);
+  const std::string metrics = ReadAll(end.run_dir() + "/metrics.jsonl");
+  EXPECT_TRUE(absl::StrContains(metrics, "{\"step\":2,")) << metrics;
+}
+
 TEST(CoreTest, StopsAtTheEndOfTheStepAndGoesOnFromThere) {
   FakeCluster cluster;
   FakeWorker& w0 = cluster.AddWorker();

@@ -171,9 +171,12 @@ absl::Status FakeWorker::RunSteps(grpc::ServerContext* context, const v1::RunReq
     if (options_.on_step) PENSTOCK_RETURN_IF_ERROR(options_.on_step(step));
     PENSTOCK_ASSIGN_OR_RETURN(const v1::StepDecision decision, Vote(context, Current(request.job()), step));
     if (!decision.commit()) break;
-    absl::MutexLock lock(&mu_);
-    loaded_[request.job()].step = step;
+    {
+      absl::MutexLock lock(&mu_);
+      loaded_[request.job()].step = step;
+    }
     reply->set_completed_step(step);
+    if (options_.after_step) PENSTOCK_RETURN_IF_ERROR(options_.after_step(step));
     if (decision.last()) break;
   }
   if (request.hash()) {

@@ -34,6 +34,8 @@ struct FakeWorkerOptions {
   double layer_us = 100;
   // Asked before each vote; an error ends the run with it.
   std::function<absl::Status(uint64_t step)> on_step;
+  // Asked after each step that was committed; an error ends the run with it.
+  std::function<absl::Status(uint64_t step)> after_step;
   // The squared norm that each parameter votes with.
   std::function<double(uint64_t step)> squared_norm;
 };
