@@ -55,6 +55,7 @@ struct ActiveJob {
   std::shared_ptr<const Assignment> assignment;    // from the placement on
   std::vector<std::shared_ptr<WorkerCall>> calls;  // by rank: the latest
   std::vector<v1::SaveReply> saves;                // by rank: of the checkpoint under way
+  bool prune_waits = false;                        // a round of pruning has not begun yet
   std::vector<v1::TensorHash> hashes;              // of the step under way, log.hash only
   int hashed_ranks = 0;
 

@@ -37,7 +37,8 @@ Core::Core(ClusterSpec cluster, JobStore* store, JobRecords* records, Clock* clo
       costs_(costs),
       started_(clock->Wall()),
       membership_(cluster_.workers, cluster_.heartbeat_every, cluster_.lost_after),
-      disk_(std::make_unique<Executor>()) {}
+      disk_(std::make_unique<Executor>()),
+      pruner_(std::make_unique<Executor>()) {}
 
 Core::~Core() {
   {
@@ -58,6 +59,7 @@ Core::~Core() {
     const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return calls_under_way_ == 0; };
     mu_.Await(absl::Condition(&idle));
   }
+  pruner_.reset();  // first: what it does last goes to the disk's thread
   disk_.reset();
 }
 

@@ -154,7 +154,9 @@ class Core {
   void Do(ActiveJob* job, const Ended& command) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnRun(const std::string& job, RunEnded event, const v1::RunReply& reply);
   void OnSave(const std::string& job, Saved event, const v1::SaveReply& reply);
+  void Prune(const Assignment& assignment);
   void CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves);
+  void EndOnDisk(const v1::JobStatus& status, uint64_t epoch);
   void RecordStep(ActiveJob* job, const StepOutcome& outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WriteMetrics(const std::string& job, StepMetrics metrics) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes the handle of a rank's next call; the call counts as under way until CallEnded.
@@ -191,8 +193,10 @@ class Core {
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread monitor_;
-  // Last: its destructor runs what is left, which may use everything above.
+  // The last two: their destructors run what is left, which may use everything above.
   std::unique_ptr<Executor> disk_;
+  // Prunes checkpoints, for which it reads the newest: minutes, for which the others' work on the disk must not wait.
+  std::unique_ptr<Executor> pruner_;
 };
 
 }  // namespace penstock

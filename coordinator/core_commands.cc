@@ -193,7 +193,7 @@ void Core::Do(ActiveJob* job, const WriteManifest& command) {
   });
 }
 
-// On the disk's thread. Training goes on as soon as the checkpoint is one; pruning follows.
+// On the disk's thread. Training goes on as soon as the checkpoint is one; pruning follows on its own.
 void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves) {
   Manifest manifest;
   manifest.job = assignment.job;
@@ -220,10 +220,20 @@ void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::
       job->status.set_checkpoint(info->path());
       job->status.set_sha256(info->sha256());
       LOG(INFO) << "job " << assignment.job << ": checkpoint " << info->path();
+      // A round that has not begun takes this checkpoint in.
+      if (!std::exchange(job->prune_waits, true)) pruner_->Post([this, a = job->assignment] { Prune(*a); });
     }
     Feed(job, Committed{assignment.epoch, info.status()});
   }
-  if (!info.ok()) return;
+}
+
+// On the pruner's thread.
+void Core::Prune(const Assignment& assignment) {
+  {
+    CoreLock lock(this);
+    // From here on a new checkpoint needs another round.
+    if (ActiveJob* job = Find(assignment.job)) job->prune_waits = false;
+  }
   const auto pruned =
       PruneCheckpoints(assignment.checkpoint_dir, static_cast<int>(assignment.spec.checkpoint().keep()));
   if (!pruned.ok()) LOG(ERROR) << "old checkpoints of job " << assignment.job << " stay: " << pruned.status();
@@ -256,7 +266,8 @@ void Core::Do(ActiveJob* job, const ReportSample& command) {
   ++job->version;
 }
 
-// The end becomes visible when the summary and the store have it, and not before.
+// The end becomes visible when the summary and the store have it, and not before; and when its checkpoints are pruned,
+// since from then on another job may go on from one of them.
 void Core::Do(ActiveJob* job, const Ended&) {
   const std::string id = job->stored.id;
   membership_.Release(id);
@@ -272,20 +283,24 @@ void Core::Do(ActiveJob* job, const Ended&) {
   for (const std::string& line : job->machine.failure()) status.add_failure(ToUtf8(line));
   LOG(INFO) << "job " << id << " " << v1::JobState_Name(status.state()) << " at step " << status.step() << ": "
             << status.reason();
-  disk_->Post([this, status, epoch = job->machine.epoch()] {
-    const absl::Status written = records_->WriteSummary(status);
-    if (!written.ok()) LOG(ERROR) << "summary of job " << status.job() << ": " << written;
-    const absl::Status stored = store_->Update(status, epoch);
-    if (!stored.ok()) LOG(ERROR) << "job " << status.job() << " could not be stored: " << stored;
-    CoreLock lock(this);
-    // Whoever watches the job must see its end nevertheless.
-    if (!stored.ok()) unstored_ends_[status.job()] = status;
-    jobs_.erase(status.job());
+  pruner_->Post([this, status, epoch = job->machine.epoch()] {
+    disk_->Post([this, status, epoch] { EndOnDisk(status, epoch); });
   });
   work_.push_back([this] {
     CoreLock lock(this);
     Schedule();
   });
+}
+
+void Core::EndOnDisk(const v1::JobStatus& status, uint64_t epoch) {
+  const absl::Status written = records_->WriteSummary(status);
+  if (!written.ok()) LOG(ERROR) << "summary of job " << status.job() << ": " << written;
+  const absl::Status stored = store_->Update(status, epoch);
+  if (!stored.ok()) LOG(ERROR) << "job " << status.job() << " could not be stored: " << stored;
+  CoreLock lock(this);
+  // Whoever watches the job must see its end nevertheless.
+  if (!stored.ok()) unstored_ends_[status.job()] = status;
+  jobs_.erase(status.job());
 }
 
 }  // namespace penstock
