@@ -17,6 +17,21 @@
 namespace penstock {
 namespace {
 
+// A cluster of one worker, on which one job is held in its second step while another waits for it.
+struct BusyCluster {
+  // Args: steps: of the job that runs.
+  BusyCluster(const std::string& dir, int steps) : cluster(dir), worker(cluster.AddWorker()) {
+    worker.HoldAt(2);
+    ran = *cluster.Submit(cluster.Spec("ran", steps, 1));
+    worker.AwaitHeld();
+    waited = *cluster.Submit(cluster.Spec("waited", 1, 1));
+  }
+
+  FakeCluster cluster;
+  FakeWorker& worker;
+  std::string ran, waited;  // ids
+};
+
 TEST(CoreFaultsTest, AnErrorOfAWorkerFailsTheJobWithItsCauseAndFreesTheOthers) {
   FakeCluster cluster;
   FakeWorker& w0 = cluster.AddWorker();
@@ -170,13 +185,10 @@ TEST(CoreFaultsTest, AJobThatRanWhenTheCoordinatorDiedHasFailedAndOneThatWaitedR
   const std::string dir = NewTestDir();
   std::string ran, waited;
   {
-    FakeCluster cluster(dir);
-    FakeWorker& worker = cluster.AddWorker();
-    worker.HoldAt(2);
-    ran = *cluster.Submit(cluster.Spec("ran", 3, 1));
-    worker.AwaitHeld();
-    waited = *cluster.Submit(cluster.Spec("waited", 1, 1));
-    cluster.Crash();
+    BusyCluster busy(dir, 3);
+    ran = busy.ran;
+    waited = busy.waited;
+    busy.cluster.Crash();
   }
   FakeCluster cluster(dir);
   EXPECT_EQ(cluster.Get(ran).status().state(), v1::FAILED);
@@ -188,12 +200,10 @@ TEST(CoreFaultsTest, ShutdownStopsJobsWithACheckpointAndLeavesTheQueue) {
   const std::string dir = NewTestDir();
   std::string ran, waited;
   {
-    FakeCluster cluster(dir);
-    FakeWorker& worker = cluster.AddWorker();
-    worker.HoldAt(2);
-    ran = *cluster.Submit(cluster.Spec("ran", 9, 1));
-    worker.AwaitHeld();
-    waited = *cluster.Submit(cluster.Spec("waited", 1, 1));
+    BusyCluster busy(dir, 9);
+    FakeCluster& cluster = busy.cluster;
+    ran = busy.ran;
+    waited = busy.waited;
     std::thread shutdown([&cluster] {
       v1::ShutdownClusterReply reply;
       grpc::ClientContext context;
@@ -202,7 +212,7 @@ TEST(CoreFaultsTest, ShutdownStopsJobsWithACheckpointAndLeavesTheQueue) {
     uint64_t version = 0;
     while (cluster.core().AwaitChange(ran, absl::Seconds(1), &version)->state() != v1::STOPPING) {
     }
-    worker.Release();
+    busy.worker.Release();
     shutdown.join();
     EXPECT_TRUE(cluster.core().drained());
     EXPECT_TRUE(absl::IsUnavailable(cluster.Submit(cluster.Spec("late", 1)).status()));
