@@ -67,6 +67,7 @@ class JobCheck {
   void CsvNeeds();
   void Vocabulary(const ModelInfo& info);
   void BatchNorms(const ModelInfo& info);
+  void BatchNormsOf(const v1::Model& model, const ModelInfo& info);
 
   bool tokens() const { return spec_.data().train().format() != v1::Dataset::FORMAT_CSV; }
 
@@ -303,9 +304,22 @@ void JobCheck::BatchNorms(const ModelInfo& info) {
   const v1::Pipeline& pipeline = spec_.pipeline();
   const uint32_t micro_batches = pipeline.has_plan() ? pipeline.plan().micro_batches() : pipeline.micro_batches();
   if (micro_batches < 1 || spec_.train().batch_size() / micro_batches != 1) return;
+  BatchNormsOf(spec_.model(), info);
+}
+
+void JobCheck::BatchNormsOf(const v1::Model& model, const ModelInfo& info) {
   for (size_t i = 0; i < info.layers.size(); ++i) {
-    const v1::Layer& layer = spec_.model().layers(static_cast<int>(i));
+    const v1::Layer& layer = model.layers(static_cast<int>(i));
     const TensorType& input = info.layers[i].input;
+    if (layer.has_residual()) {
+      // Its block as a model of its own. What is wrong with that one, such as that it has no loss, is of no interest.
+      v1::Model block;
+      block.mutable_input()->set_dtype(input.dtype);
+      block.mutable_input()->mutable_shape()->Assign(input.shape.begin(), input.shape.end());
+      *block.mutable_layers() = layer.residual().block();
+      Diagnostics ignored;
+      BatchNormsOf(block, InferModel(block, &ignored));
+    }
     if (!layer.has_batch_norm() || input.shape.empty() || input.Elements() != input.shape[0]) continue;
     diagnostics_->Error(
         layer.at(),

@@ -288,6 +288,26 @@ train: {steps: 1, batch_size: 3}
   EXPECT_EQ(ErrorsOf(job, {"train.batch_size=4"}), "OK");
 }
 
+TEST_F(JobErrorsTest, ReportsBatchNormsOfASingleValueInsideOtherLayers) {
+  // Only the layers of the list itself were looked at.
+  const std::string job = R"(version: 1
+kind: job
+name: csv
+model:
+  loss: cross_entropy
+  input: {features: [4]}
+  layers:
+    - residual: {block: [{linear: {out: 4}}, {residual: {block: [batch_norm]}}]}
+    - linear: {out: 2}
+data: {train: {format: csv, path: points.csv, target: label}}
+pipeline: {micro_batches: 3}
+train: {steps: 1, batch_size: 3}
+)";
+  EXPECT_NE(ErrorsOf(job).find("' (batch_norm): a micro-batch of 1 sample has one value a channel"), std::string::npos)
+      << ErrorsOf(job);
+  EXPECT_EQ(ErrorsOf(job, {"train.batch_size=6"}), "OK");
+}
+
 TEST_F(JobErrorsTest, ReportsTrainingThatMakesNoSense) {
   const auto train = [&](const std::string& line) { return ErrorsOf(Job() + "  " + line + "\n"); };
   EXPECT_EQ(ErrorsOf(JobWith("batch_size: 8", "batch_size: 0")),
