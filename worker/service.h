@@ -37,7 +37,8 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Run<v1::Worker
   // What the loaded job has sent and received; empty when there is none.
   v1::Counters Counters() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Stops what runs and frees what is loaded; nothing can be loaded after it.
+  // Stops what runs and frees what is loaded; nothing can be loaded after it. Waits for the action under way, which a
+  // device cannot break off: a process that must end in time bounds that itself (main's alarm).
   void Close(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
