@@ -18,6 +18,8 @@ namespace {
 
 constexpr auto kLeft = TableColumn::Align::kLeft;
 constexpr auto kRight = TableColumn::Align::kRight;
+constexpr auto kCut = TableColumn::Fit::kCut;
+constexpr auto kWrap = TableColumn::Fit::kWrap;
 
 // Enough of a SHA-256 to tell two checkpoints apart by eye.
 constexpr size_t kShortHash = 12;
@@ -43,13 +45,13 @@ std::string StateText(v1::JobState state) { return v1::JobState_Name(state); }
 
 std::string JobTable(const google::protobuf::RepeatedPtrField<v1::JobStatus>& jobs, int width, absl::Time now) {
   if (jobs.empty()) return "no jobs yet; penstock submit -f job.yaml\n";
-  TextTable table({{"JOB", kLeft},
+  TextTable table({{"JOB", kLeft, kCut},
                    {"STATE", kLeft},
                    {"STEP", kRight},
                    {"LOSS", kRight},
                    {"RATE", kRight},
                    {"AGE", kRight},
-                   {"REASON", kLeft, true}});
+                   {"REASON", kLeft, kWrap}});
   for (const v1::JobStatus& job : jobs) {
     const std::string unit = job.unit() == "samples" ? "/s" : " tok/s";
     table.AddRow({job.job(), StateText(job.state()), absl::StrCat(job.step(), "/", job.steps()), LossText(job),
@@ -61,15 +63,15 @@ std::string JobTable(const google::protobuf::RepeatedPtrField<v1::JobStatus>& jo
 
 std::string WorkerTable(const google::protobuf::RepeatedPtrField<v1::WorkerStatus>& workers, int width) {
   if (workers.empty()) return "no workers have registered\n";
-  TextTable table({{"WORKER", kLeft},
+  TextTable table({{"WORKER", kLeft, kCut},
                    {"STATE", kLeft},
                    {"DEVICE", kLeft},
                    {"RESIDENT", kRight},
                    {"LIMIT", kRight},
                    {"PID", kRight},
                    {"INCARNATION", kRight},
-                   {"JOB", kLeft},
-                   {"REASON", kLeft, true}});
+                   {"JOB", kLeft, kCut},
+                   {"REASON", kLeft, kWrap}});
   for (const v1::WorkerStatus& worker : workers) {
     table.AddRow({worker.id(), worker.state(), worker.device(),
                   worker.resident_bytes() > 0 ? BytesText(worker.resident_bytes()) : "-",
@@ -83,7 +85,7 @@ std::string WorkerTable(const google::protobuf::RepeatedPtrField<v1::WorkerStatu
 // Several stages of a rank share its worker: what is the worker's stands in the line of the first of them.
 std::string StageTable(const v1::JobStatus& job, int width) {
   TextTable table({{"STAGE", kRight},
-                   {"LAYERS", kLeft, true},
+                   {"LAYERS", kLeft, kCut},
                    {"PARAMS", kRight},
                    {"BYTES", kRight},
                    {"FRAMES SENT", kRight},
@@ -91,7 +93,7 @@ std::string StageTable(const v1::JobStatus& job, int width) {
                    {"BYTES SENT", kRight},
                    {"PEAK", kRight},
                    {"BUSY", kRight},
-                   {"WORKER", kLeft, true}});
+                   {"WORKER", kLeft, kCut}});
   std::map<uint32_t, uint32_t> first_stage;  // by rank
   for (const v1::StageStatus& stage : job.stages()) first_stage.emplace(stage.rank(), stage.stage());
   for (const v1::StageStatus& stage : job.stages()) {
@@ -146,7 +148,8 @@ std::string ClusterText(const v1::ClusterStatus& cluster, int width, absl::Time 
 }
 
 std::string CheckpointTable(const std::vector<CheckpointEntry>& checkpoints, int width) {
-  TextTable table({{"STEP", kRight}, {"BYTES", kRight}, {"SHA256", kLeft}, {"STATE", kLeft, true}, {"PATH", kLeft}});
+  TextTable table(
+      {{"STEP", kRight}, {"BYTES", kRight}, {"SHA256", kLeft}, {"STATE", kLeft, kWrap}, {"PATH", kLeft, kCut}});
   for (const CheckpointEntry& entry : checkpoints) {
     table.AddRow({absl::StrCat(entry.info.step()), BytesText(entry.info.bytes()),
                   entry.info.sha256().empty() ? "-" : entry.info.sha256().substr(0, kShortHash),

@@ -83,8 +83,8 @@ int FollowJob(Client* client, const std::string& job, bool json, Canceller* canc
   const absl::StatusOr<v1::JobStatus> end = WatchJob(client, job, kWatchPatience, canceller, console);
   if (end.ok()) return ReportEnd(*end, json, console);
   if (absl::IsCancelled(end.status())) {
-    console->Talk(absl::StrCat("detached; job ", job, " goes on. To watch it: ",
-                               Suggest(*console, {"status", job, "-w"}, client->address()),
+    console->Talk(absl::StrCat("detached; job ", job,
+                               " goes on. To watch it: ", Suggest(*console, {"status", job, "-w"}, client->address()),
                                "; to stop it: ", Suggest(*console, {"stop", job}, client->address())));
     return static_cast<int>(ExitCode::kInterrupted);
   }

@@ -89,9 +89,10 @@ absl::Status Core::CheckResumePointStays(const std::string& checkpoint) {
   {
     absl::MutexLock lock(&mu_);
     if (const ActiveJob* writer = WriterOf(ParentPath(checkpoint))) {
-      return absl::AlreadyExistsError(absl::StrCat(
-          "job ", writer->stored.id, ", which has not ended, may remove ", checkpoint,
-          " before this one starts: wait until it has ended or stop it, then submit with --resume to go on from there"));
+      return absl::AlreadyExistsError(absl::StrCat("job ", writer->stored.id, ", which has not ended, may remove ",
+                                                   checkpoint,
+                                                   " before this one starts: wait until it has ended or stop it, then "
+                                                   "submit with --resume to go on from there"));
     }
   }
   if (FileExists(JoinPath(checkpoint, kManifestName))) return absl::OkStatus();

@@ -177,8 +177,8 @@ std::vector<WorkerOffer> Membership::Offers() const {
     // One that joined by itself and went again may never come back; one of cluster.yaml is expected to.
     if (!worker.live() && !worker.expected) continue;
     offers.push_back({worker.id, worker.state == State::kIdle && worker.heard, !worker.live(),
-                      absl::StrCat(worker.registered.self_test(), "\n", worker.registered.fingerprint()),
-                      worker.job, worker.memory_bytes});
+                      absl::StrCat(worker.registered.self_test(), "\n", worker.registered.fingerprint()), worker.job,
+                      worker.memory_bytes});
   }
   return offers;
 }

@@ -66,8 +66,8 @@ class Membership {
                                              absl::Duration now);
 
   struct HeartbeatNews {
-    bool fresh = false;  // not a repeated sequence number; a repetition's log lines must be dropped
-    bool first = false;  // the worker can be given work from now on
+    bool fresh = false;              // not a repeated sequence number; a repetition's log lines must be dropped
+    bool first = false;              // the worker can be given work from now on
     std::optional<WorkerLoss> left;  // it was its last one
   };
   // Errors:  as rpc Heartbeat.

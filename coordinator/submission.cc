@@ -17,7 +17,8 @@ namespace penstock {
 namespace {
 
 // The newest whole checkpoint of the folder that the spec names, else of the latest job with its name that has one.
-absl::StatusOr<FoundCheckpoint> FindResumePoint(const v1::JobSpec& spec, const std::string& state_dir, JobStore* store) {
+absl::StatusOr<FoundCheckpoint> FindResumePoint(const v1::JobSpec& spec, const std::string& state_dir,
+                                                JobStore* store) {
   std::vector<std::string> dirs;
   if (!spec.checkpoint().dir().empty()) {
     dirs.push_back(spec.checkpoint().dir());

@@ -84,7 +84,8 @@ void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* cons
     next.push_back(Suggest(*console, {"checkpoints", ParentPath(job.checkpoint()), "--verify"}));
   }
   if (job.state() == v1::SUCCEEDED) {
-    next.push_back(absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts a cluster that stays: README.md"));
+    next.push_back(
+        absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts a cluster that stays: README.md"));
   }
   if (!next.empty()) console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
 }
@@ -172,7 +173,8 @@ void AddRun(CLI::App* app, CommandBody* chosen) {
   const auto options = std::make_shared<Options>();
   command->add_option("-f,--file", options->file, "The job file")->required();
   AddOverrides(command, &options->overrides);
-  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
+  command->add_flag("--resume", options->resume,
+                    "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
   command->add_option("--state-dir", options->state_dir,
                       "Where records and checkpoints go [~/.local/state/penstock/run]");
   AddDevices(command, "One a rank, such as cuda:0,cuda:1 [cpu for each]", &options->devices);

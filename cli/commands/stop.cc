@@ -46,8 +46,7 @@ int Stop(const Options& options, Console* console) {
   const absl::StatusOr<v1::JobStatus> end = WatchJob(&client, id, kWatchPatience, &canceller, console);
   if (!end.ok()) {
     if (!absl::IsCancelled(end.status())) return FailCall(end.status(), console);
-    console->Talk(
-        absl::StrCat("not waiting for its end; ", Suggest(*console, {"status", id}, options.address)));
+    console->Talk(absl::StrCat("not waiting for its end; ", Suggest(*console, {"status", id}, options.address)));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   if (options.format == "json") {
@@ -60,8 +59,7 @@ int Stop(const Options& options, Console* console) {
     }
   }
   if (end->state() != v1::FAILED) return 0;
-  return console->Fail(ExitCode::kFailed, FailureText(*end),
-                       Suggest(*console, {"logs", id}, options.address));
+  return console->Fail(ExitCode::kFailed, FailureText(*end), Suggest(*console, {"logs", id}, options.address));
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ void AddSubmit(CLI::App* app, CommandBody* chosen) {
   command->add_option("-f,--file", options->file, "The job file")->required();
   AddOverrides(command, &options->overrides);
   command->add_flag("--detach", options->detach, "Print the job's id and return at once");
-  command->add_flag("--resume", options->resume, "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
+  command->add_flag("--resume", options->resume,
+                    "Go on from the newest whole checkpoint of checkpoint.dir, else of the latest job of this name");
   AddAddress(command, &options->address);
   AddFormat(command, {"text", "json"}, &options->format);
   command->callback([=] { *chosen = [options](Console* console) { return Submit(*options, console); }; });

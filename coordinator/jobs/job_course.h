@@ -25,7 +25,7 @@ struct JobCourse {
   uint32_t sample_tokens = 0;            // 0: no sample
   std::vector<int64_t> sample_prompt;    // not empty when a sample is asked for
   uint64_t seed = 0;
-  size_t context = 0;                   // tokens a generation pass can take
+  size_t context = 0;                    // tokens a generation pass can take
   std::optional<uint64_t> resumed_step;  // completed updates in the checkpoint that it goes on from
   bool resumes_own_checkpoint = false;   // which lies in its own folder
   absl::Duration lost_after = absl::Seconds(2);

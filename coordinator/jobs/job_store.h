@@ -29,7 +29,7 @@ struct NewJob {
   v1::Plan plan;
   std::string yaml;
   bool resume = false;
-  std::string resume_from;  // the checkpoint's folder; empty: from the start
+  std::string resume_from;   // the checkpoint's folder; empty: from the start
   uint64_t resume_step = 0;  // completed updates in it
 };
 

@@ -40,9 +40,7 @@ Supply CountSupply(const std::vector<WorkerOffer>& workers) {
   return supply;
 }
 
-uint64_t BytesOf(const WaitingJob& job, size_t rank) {
-  return rank < job.rank_bytes.size() ? job.rank_bytes[rank] : 0;
-}
+uint64_t BytesOf(const WaitingJob& job, size_t rank) { return rank < job.rank_bytes.size() ? job.rank_bytes[rank] : 0; }
 
 bool Fits(const WaitingJob& job, size_t rank, const WorkerOffer& worker) {
   return worker.memory_bytes == 0 || BytesOf(job, rank) <= worker.memory_bytes;

@@ -17,10 +17,10 @@ struct WaitingJob {
 
 struct WorkerOffer {
   std::string id;
-  bool idle = false;       // registered and without a job
-  bool coming = false;     // expected, but not registered (yet, or again); its arithmetic is unknown
-  std::string arithmetic;  // self-test hash and numeric fingerprint: equal for all workers of a job
-  std::string job;         // the one that it works for; empty: none
+  bool idle = false;          // registered and without a job
+  bool coming = false;        // expected, but not registered (yet, or again); its arithmetic is unknown
+  std::string arithmetic;     // self-test hash and numeric fingerprint: equal for all workers of a job
+  std::string job;            // the one that it works for; empty: none
   uint64_t memory_bytes = 0;  // limit; 0: none
 };
 

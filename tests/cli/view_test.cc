@@ -2,6 +2,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_split.h"
 #include "cli/job_view.h"
 #include "cli/progress.h"
 #include "cli/status_json.h"
@@ -187,7 +188,7 @@ TEST(ProgressDisplayTest, GivesEachEvaluationALineOfItsOwn) {
 TEST(TextTableTest, AlignsAndShrinksOnlyWhatMayShrink) {
   TextTable table({{"JOB", TableColumn::Align::kLeft},
                    {"STEP", TableColumn::Align::kRight},
-                   {"REASON", TableColumn::Align::kLeft, true}});
+                   {"REASON", TableColumn::Align::kLeft, TableColumn::Fit::kWrap}});
   table.AddRow({"kjv-1", "20", "the reason is a long one"});
   table.AddRow({"digits-12", "1000", ""});
   EXPECT_EQ(table.Render(0),
@@ -196,13 +197,39 @@ TEST(TextTableTest, AlignsAndShrinksOnlyWhatMayShrink) {
             "digits-12  1000\n");
   EXPECT_EQ(table.Render(30),
             "JOB        STEP  REASON\n"
-            "kjv-1        20  the reason i\xe2\x80\xa6\n"
+            "kjv-1        20  the reason is\n"
+            "                 a long one\n"
             "digits-12  1000\n");
-  // Below its least width the lines are cut.
-  EXPECT_EQ(table.Render(12),
-            "JOB        \xe2\x80\xa6\n"
-            "kjv-1      \xe2\x80\xa6\n"
-            "digits-12  \xe2\x80\xa6\n");
+}
+
+TEST(TextTableTest, FitsLongNamesAndReasonsIntoTheTerminal) {
+  // A name as long as names may be pushed everything else off the line, and a reason ended in the middle.
+  TextTable table({{"JOB", TableColumn::Align::kLeft, TableColumn::Fit::kCut},
+                   {"STATE", TableColumn::Align::kLeft},
+                   {"REASON", TableColumn::Align::kLeft, TableColumn::Fit::kWrap}});
+  table.AddRow(
+      {"a-very-long-name-of-a-job-12", "FAILED", "stage 1: killed by signal 9 and then much more was said of it"});
+  EXPECT_EQ(table.Render(40),
+            "JOB              STATE   REASON\n"
+            "a-very-\xe2\x80\xa6-job-12  FAILED  stage 1: killed\n"
+            "                         by signal 9 and\n"
+            "                         then much more\n"
+            "                         was said of it\n");
+  for (int width = 1; width < 100; ++width) {
+    for (const absl::string_view line : absl::StrSplit(table.Render(width), '\n')) {
+      EXPECT_LE(TextWidth(std::string(line)), width);
+    }
+  }
+}
+
+TEST(TextTableTest, WrapsAtBlanksAndWithinWordsThatAreTooLong) {
+  EXPECT_EQ(WrapText("ab cd efghijk l", 5, 9), (std::vector<std::string>{"ab cd", "efghi", "jk l"}));
+  EXPECT_EQ(WrapText("ab cd ef", 2, 2), (std::vector<std::string>{"ab", "c\xe2\x80\xa6"}));
+  EXPECT_EQ(WrapText("\xc3\xa4\xc3\xb6\xc3\xbc", 2, 2), (std::vector<std::string>{"\xc3\xa4\xc3\xb6", "\xc3\xbc"}));
+  EXPECT_EQ(CutMiddle("abcdefg", 4),
+            "a\xe2\x80\xa6"
+            "fg");
+  EXPECT_EQ(CutMiddle("abcdefg", 1), "\xe2\x80\xa6");
 }
 
 TEST(TextTableTest, CountsCharactersNotBytes) {
