@@ -1,5 +1,5 @@
-// Whether a job's data files are there and hold enough. Reads sizes, and of csv files the lines; the numbers in them
-// are checked where they are loaded (worker/data). Thread-safe.
+// Whether a job's data files are there and hold enough. Reads sizes, and of csv files the lines; the values in them are
+// data_content.h's. Thread-safe.
 #ifndef PENSTOCK_SPEC_DATA_CHECK_H_
 #define PENSTOCK_SPEC_DATA_CHECK_H_
 

@@ -8,6 +8,7 @@
 #include "common/yaml.h"
 #include "model/layer_kind.h"
 #include "spec/data_check.h"
+#include "spec/data_content.h"
 #include "spec/file_kind.h"
 #include "spec/job_check.h"
 #include "spec/job_sections.h"
@@ -54,8 +55,9 @@ v1::SourceLocation PlaceOf(const YamlNode* node) { return node == nullptr ? v1::
 }  // namespace
 
 // 1. ReadYamlFile, ApplyOverride.  2. ReadSections: keys and types.  3. CheckJob: the sense of it, with the places of 1
-// and without what 2 found faulty.  4. CheckDataFiles.  5. FillDefaults.
-absl::StatusOr<v1::JobSpec> ReadJobFile(const std::string& path, const std::vector<std::string>& overrides) {
+// and without what 2 found faulty.  4. CheckDataFiles, CheckDataContent.  5. FillDefaults.
+absl::StatusOr<v1::JobSpec> ReadJobFile(const std::string& path, const std::vector<std::string>& overrides,
+                                        std::vector<std::string>* data_notes) {
   Diagnostics diagnostics;
   PENSTOCK_ASSIGN_OR_RETURN(YamlNode root, ReadYamlFile(path, &diagnostics));
   const bool readable = diagnostics.ok() || root.IsMapping();
@@ -71,8 +73,9 @@ absl::StatusOr<v1::JobSpec> ReadJobFile(const std::string& path, const std::vect
   *spec.mutable_model()->mutable_at() = PlaceOf(root.Find("model"));
   *spec.mutable_pipeline()->mutable_at() = PlaceOf(root.Find("pipeline"));
   const JobPlaces places(&root, &errors);
-  CheckJob(spec, places, section.faulty_layers, section.whole, &diagnostics);
+  const ModelInfo info = CheckJob(spec, places, section.faulty_layers, section.whole, &diagnostics);
   CheckDataFiles(spec, places, &diagnostics);
+  if (diagnostics.ok()) CheckDataContent(spec, info, places, &diagnostics, data_notes);
   PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
   FillDefaults(spec.mutable_model());
   return spec;

@@ -23,9 +23,10 @@ struct Options {
   bool print = false;
 };
 
-// Checks one file as what it says it is. Returns it resolved.
+// Checks one file as what it says it is. Returns it resolved; `notes` take what is to be said of a good one.
 // Errors: InvalidArgument: every fault. NotFound: no such file.
-absl::StatusOr<std::string> Resolve(const std::string& file, const std::vector<std::string>& overrides) {
+absl::StatusOr<std::string> Resolve(const std::string& file, const std::vector<std::string>& overrides,
+                                    std::vector<std::string>* notes) {
   PENSTOCK_ASSIGN_OR_RETURN(const FileKind kind, KindOfFile(file));
   switch (kind) {
     case FileKind::kCluster: {
@@ -37,7 +38,7 @@ absl::StatusOr<std::string> Resolve(const std::string& file, const std::vector<s
       return PlanToYaml(plan, {});
     }
     case FileKind::kJob: {
-      PENSTOCK_ASSIGN_OR_RETURN(const v1::JobSpec spec, ReadJobFile(file, overrides));
+      PENSTOCK_ASSIGN_OR_RETURN(const v1::JobSpec spec, ReadJobFile(file, overrides, notes));
       // What only the plan shows: more stages than layers, a plan file that does not fit the model.
       PENSTOCK_RETURN_IF_ERROR(MakePlan(spec).status());
       return ToYaml(spec);
@@ -49,13 +50,15 @@ absl::StatusOr<std::string> Resolve(const std::string& file, const std::vector<s
 int Validate(const Options& options, Console* console) {
   int code = 0;
   for (const std::string& file : options.files) {
-    const absl::StatusOr<std::string> resolved = Resolve(file, options.overrides);
+    std::vector<std::string> notes;
+    const absl::StatusOr<std::string> resolved = Resolve(file, options.overrides, &notes);
     if (!resolved.ok()) {
       code = FailFile(resolved.status(), console);
     } else if (options.print) {
       console->Data(absl::StrCat(options.files.size() > 1 ? "---\n" : "", *resolved));
     } else {
       console->Data(absl::StrCat(file, ": ok\n"));
+      for (const std::string& note : notes) console->Talk(absl::StrCat(file, ": ", note));
     }
   }
   return code;

@@ -24,7 +24,7 @@ class SpecTest : public testing::Test {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     Write("text.txt", std::string(2000, 'a'));
-    Write("tokens.bin", std::string(4000, '\x01'));
+    Write("tokens.bin", std::string(4000, '\0'));
     Write("points.csv", "a,b,c,d,label\n1,2,3,4,0\n5,6,7,8,1\n9,10,11,12,0\n");
   }
 

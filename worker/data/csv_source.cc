@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/file.h"
 #include "common/status_macros.h"
-#include "worker/data/csv_file.h"
+#include "common/csv_file.h"
 #include "worker/data/sources.h"
 
 namespace penstock {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tests/common/scratch_dir.h"
-#include "worker/data/csv_file.h"
+#include "common/csv_file.h"
 #include "worker/data/dataset.h"
 
 namespace penstock {

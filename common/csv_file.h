@@ -1,7 +1,7 @@
 // A csv file of numbers under one header line. Pure.
 // Source: docs/training.md, "Batches".
-#ifndef PENSTOCK_WORKER_DATA_CSV_FILE_H_
-#define PENSTOCK_WORKER_DATA_CSV_FILE_H_
+#ifndef PENSTOCK_COMMON_CSV_FILE_H_
+#define PENSTOCK_COMMON_CSV_FILE_H_
 
 #include <string>
 #include <vector>
@@ -28,4 +28,4 @@ absl::StatusOr<CsvTable> ParseCsv(absl::string_view text, absl::string_view path
 
 }  // namespace penstock
 
-#endif  // PENSTOCK_WORKER_DATA_CSV_FILE_H_
+#endif  // PENSTOCK_COMMON_CSV_FILE_H_

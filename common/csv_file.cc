@@ -1,4 +1,4 @@
-#include "worker/data/csv_file.h"
+#include "common/csv_file.h"
 
 #include <cmath>
 #include <set>

@@ -1,0 +1,149 @@
+#include "spec/data_content.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/csv_file.h"
+#include "common/file.h"
+
+namespace penstock {
+namespace {
+
+// Of a csv file: its cells as numbers take up to four times as much memory.
+constexpr uint64_t kMostCsvBytes = uint64_t{8} << 20;
+// Of a file of tokens, which are only compared.
+constexpr uint64_t kMostTokenBytes = uint64_t{64} << 20;
+constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+constexpr uint64_t kTokenBytes = 2;
+
+// Looks into one data set of the job.
+class ContentCheck {
+ public:
+  ContentCheck(const v1::JobSpec& spec, const ModelInfo& info, const v1::Dataset& dataset, std::string path,
+               const JobPlaces& places, Diagnostics* diagnostics, std::vector<std::string>* notes)
+      : spec_(spec),
+        info_(info),
+        dataset_(dataset),
+        path_(std::move(path)),
+        places_(places),
+        diagnostics_(diagnostics),
+        notes_(notes) {}
+
+  void Run() {
+    const absl::Status status = dataset_.format() == v1::Dataset::FORMAT_CSV      ? Csv()
+                                : dataset_.format() == v1::Dataset::FORMAT_TOKENS ? Tokens()
+                                                                                  : absl::OkStatus();
+    if (status.ok()) return;
+    // What stands in the other file keeps its place there, but is not an error of its own.
+    const std::string message = absl::StrReplaceAll(status.message(), {{": error: ", ": "}});
+    const std::string key = absl::StrCat(path_, ".path");
+    diagnostics_->Error(places_.At(key), absl::StrCat(key, ": ", message), places_.Length(key));
+  }
+
+ private:
+  void Note(uint64_t read, uint64_t bytes, const std::string& what) {
+    if (notes_ == nullptr) return;
+    notes_->push_back(read == bytes ? absl::StrCat(path_, ": all ", what, " were looked at")
+                                    : absl::StrCat(path_, ": the first ", read >> 20, " MiB of ", bytes >> 20,
+                                                   " were looked at; workers check the rest when they load it"));
+  }
+
+  absl::Status Csv() {
+    absl::StatusOr<File> file = File::OpenToRead(dataset_.path());
+    if (!file.ok()) return file.status();
+    const absl::StatusOr<uint64_t> bytes = file->Bytes();
+    if (!bytes.ok()) return bytes.status();
+    std::string text(std::min(*bytes, kMostCsvBytes), '\0');
+    if (const absl::Status read = file->ReadAt(0, text.data(), text.size()); !read.ok()) return read;
+    const bool whole = text.size() == *bytes;
+    if (!whole) text.resize(text.rfind('\n') + 1);
+    const absl::StatusOr<CsvTable> table = ParseCsv(text, dataset_.path());
+    if (!table.ok()) return table.status();
+    Note(whole ? *bytes : text.size(), *bytes, absl::StrCat(table->rows(), " rows"));
+    // Where the part begins is known only of the whole file.
+    const bool all_rows = dataset_.part_begin() == 0 && dataset_.part_end() == 1;
+    return whole || all_rows ? Classes(*table) : absl::OkStatus();
+  }
+
+  // The targets of the rows in the part.
+  absl::Status Classes(const CsvTable& table) {
+    if (spec_.model().loss() != v1::LOSS_CROSS_ENTROPY) return absl::OkStatus();
+    const size_t columns = table.columns.size();
+    const size_t target = static_cast<size_t>(std::find(table.columns.begin(), table.columns.end(), dataset_.target()) -
+                                              table.columns.begin());
+    const double rows = static_cast<double>(table.rows());
+    const size_t begin = static_cast<size_t>(std::floor(dataset_.part_begin() * rows));
+    const size_t end =
+        dataset_.part_end() == 1 ? table.rows() : static_cast<size_t>(std::floor(dataset_.part_end() * rows));
+    for (size_t row = begin; row < end; ++row) {
+      const double value = table.cells[row * columns + target];
+      if (value >= 0 && value < static_cast<double>(info_.classes) && value == std::floor(value)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          dataset_.path(), ":", table.lines[row], ": column '", dataset_.target(), "': ", value,
+          " is not a class: the last layer of the model has ", info_.classes, ", from 0 to ", info_.classes - 1));
+    }
+    return absl::OkStatus();
+  }
+
+  // Inputs and targets are the same tokens: each must be in both vocabularies.
+  int64_t Vocabulary() const {
+    int64_t vocab = info_.vocab;
+    for (const v1::Layer& layer : spec_.model().layers()) {
+      if (layer.has_embedding()) vocab = std::min(vocab, layer.embedding().vocab());
+    }
+    return vocab;
+  }
+
+  absl::Status Tokens() {
+    const int64_t vocab = Vocabulary();
+    if (vocab < 1) return absl::OkStatus();
+    absl::StatusOr<File> file = File::OpenToRead(dataset_.path());
+    if (!file.ok()) return file.status();
+    const absl::StatusOr<uint64_t> bytes = file->Bytes();
+    if (!bytes.ok()) return bytes.status();
+    const double tokens = static_cast<double>(*bytes / kTokenBytes);
+    const uint64_t begin = static_cast<uint64_t>(std::floor(dataset_.part_begin() * tokens)) * kTokenBytes;
+    const uint64_t part_end = dataset_.part_end() == 1
+                                  ? *bytes
+                                  : static_cast<uint64_t>(std::floor(dataset_.part_end() * tokens)) * kTokenBytes;
+    const uint64_t end = std::min(part_end, begin + kMostTokenBytes);
+    std::string chunk;
+    for (uint64_t at = begin; at < end; at += chunk.size()) {
+      chunk.resize(std::min(end - at, kChunkBytes));
+      if (const absl::Status read = file->ReadAt(at, chunk.data(), chunk.size()); !read.ok()) return read;
+      for (size_t i = 0; i + kTokenBytes <= chunk.size(); i += kTokenBytes) {
+        const int64_t token = static_cast<unsigned char>(chunk[i]) | static_cast<unsigned char>(chunk[i + 1]) << 8;
+        if (token < vocab) continue;
+        return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": token ", (at + i) / kTokenBytes, " is ",
+                                                       token, ", but the model's vocabulary has ", vocab, " entries"));
+      }
+    }
+    Note(end - begin, part_end - begin, absl::StrCat((end - begin) / kTokenBytes, " tokens"));
+    return absl::OkStatus();
+  }
+
+  const v1::JobSpec& spec_;
+  const ModelInfo& info_;
+  const v1::Dataset& dataset_;
+  const std::string path_;
+  const JobPlaces& places_;
+  Diagnostics* diagnostics_;
+  std::vector<std::string>* notes_;
+};
+
+}  // namespace
+
+void CheckDataContent(const v1::JobSpec& spec, const ModelInfo& info, const JobPlaces& places, Diagnostics* diagnostics,
+                      std::vector<std::string>* notes) {
+  ContentCheck(spec, info, spec.data().train(), "data.train", places, diagnostics, notes).Run();
+  if (spec.data().has_eval()) {
+    ContentCheck(spec, info, spec.data().eval(), "data.eval", places, diagnostics, notes).Run();
+  }
+}
+
+}  // namespace penstock
