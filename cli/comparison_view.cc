@@ -42,7 +42,7 @@ void AddFigure(const std::string& what, const Figure& figure, Unit unit, const s
 }
 
 TextTable FigureTable(const std::string& what) {
-  return TextTable({{what, kLeft, true}, {"PREDICTED", kRight}, {"MEASURED", kRight}, {"DIFFERENCE", kRight}});
+  return TextTable({{what, kLeft, kCut}, {"PREDICTED", kRight}, {"MEASURED", kRight}, {"DIFFERENCE", kRight}});
 }
 
 Json ToJson(const Figure& figure) {

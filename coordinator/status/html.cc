@@ -16,12 +16,12 @@ constexpr char kStyle[] = R"(
 @media(prefers-color-scheme:dark){:root{--text:#e4e8ed;--back:#14171b;--soft:#98a2ae;--line:#333a42;
 --good:#5cc47a;--busy:#79b4f0;--bad:#ff8a80}}
 body{font:15px/1.45 system-ui,sans-serif;color:var(--text);background:var(--back);
-max-width:72rem;margin:0 auto;padding:1rem}
+max-width:76rem;margin:0 auto;padding:1rem}
 h1{font-size:1.35rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 p{margin:.3rem 0;overflow-wrap:anywhere}b{font-weight:600}a{color:inherit}
 .soft{color:var(--soft)}.good{color:var(--good)}.busy{color:var(--busy)}.bad{color:var(--bad)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);
+th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);
 vertical-align:top;white-space:nowrap}
 th{color:var(--soft);font-weight:500}th.n,td.n{text-align:right}
 .why{display:inline-block;white-space:normal;min-width:14rem}
@@ -92,6 +92,23 @@ std::string DurationText(double seconds) {
   const int64_t minutes = std::llround(seconds / 60);
   if (minutes < 60) return absl::StrFormat("%d min", minutes);
   return absl::StrFormat("%d h %02d min", minutes / 60, minutes % 60);
+}
+
+std::string AgeText(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "";
+  const int64_t whole = std::llround(seconds);
+  if (whole < 60) return absl::StrCat(whole, " s");
+  if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
+  if (whole < 86400) return absl::StrFormat("%d h %02d min", whole / 3600, whole / 60 % 60);
+  return absl::StrFormat("%d d %d h", whole / 86400, whole / 3600 % 24);
+}
+
+std::string CountText(uint64_t count) {
+  const char* const units[] = {"", "k", "M", "G", "T"};
+  double value = static_cast<double>(count);
+  int unit = 0;
+  for (; value >= 1000 && unit < 4; ++unit) value /= 1000;
+  return unit == 0 ? absl::StrCat(count) : absl::StrFormat("%.1f%s", value, units[unit]);
 }
 
 std::string TimeText(int64_t unix_ms) {

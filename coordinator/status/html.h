@@ -37,6 +37,10 @@ bool HasEnded(v1::JobState state);
 std::string BytesText(uint64_t bytes);
 std::string ShareText(double share);
 std::string DurationText(double seconds);
+// The same of something that goes on: "7 s", "1 min 13 s", "2 h 05 min", "3 d 4 h".
+std::string AgeText(double seconds);
+// "972", "247.4k", "53.6M".
+std::string CountText(uint64_t count);
 std::string TimeText(int64_t unix_ms);
 // Up to `digits` significant digits; "not a number" where it is none.
 std::string NumberText(double value, int digits);

@@ -30,13 +30,22 @@ std::string WorkerState(const v1::WorkerStatus& worker) {
 std::string WorkersTable(const v1::ClusterStatus& cluster) {
   HtmlTable table;
   table.columns = {{"Worker"},          {"State"}, {"Device"},    {"Memory", true}, {"Limit", true},
-                   {"Heartbeat", true}, {"Host"},  {"Pid", true}, {"Job"},          {"Reason"}};
+                   {"Heartbeat", true}, {"Host"},  {"Pid", true}, {"Job"}};
+  bool reasons = false;
+  for (const v1::WorkerStatus& worker : cluster.workers()) reasons |= !worker.reason().empty();
+  if (reasons) table.columns.push_back({"Reason"});
   for (const v1::WorkerStatus& worker : cluster.workers()) {
-    table.rows.push_back(
-        {EscapeHtml(worker.id()), WorkerState(worker), EscapeHtml(worker.device()), BytesText(worker.resident_bytes()),
-         worker.memory_bytes() == 0 ? "none" : BytesText(worker.memory_bytes()),
-         DurationText(worker.heartbeat_age_seconds()), EscapeHtml(worker.host()),
-         worker.pid() == 0 ? "" : absl::StrCat(worker.pid()), EscapeHtml(worker.job()), Why(worker.reason())});
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row = {EscapeHtml(worker.id()),
+           WorkerState(worker),
+           EscapeHtml(worker.device()),
+           worker.resident_bytes() == 0 ? "" : BytesText(worker.resident_bytes()),
+           worker.memory_bytes() == 0 ? "none" : BytesText(worker.memory_bytes()),
+           DurationText(worker.heartbeat_age_seconds()),
+           EscapeHtml(worker.host()),
+           worker.pid() == 0 ? "" : absl::StrCat(worker.pid()),
+           EscapeHtml(worker.job())};
+    if (reasons) row.push_back(Why(worker.reason()));
   }
   return ToHtml(table);
 }
@@ -61,7 +70,7 @@ std::string StagesTable(const v1::JobStatus& job) {
     const auto shared = [first](const std::string& text) { return first ? text : std::string(); };
     table.rows.push_back({absl::StrCat(stage.stage()), absl::StrCat(stage.rank()), EscapeHtml(stage.worker()),
                           EscapeHtml(stage.layers()),
-                          absl::StrCat(stage.parameters(), " (", BytesText(stage.parameter_bytes()), ")"),
+                          absl::StrCat(CountText(stage.parameters()), " (", BytesText(stage.parameter_bytes()), ")"),
                           shared(ShareText(stage.busy())), shared(BytesText(stage.peak_allocated_bytes())),
                           shared(absl::StrCat(stage.frames_sent())), shared(BytesText(stage.bytes_sent())),
                           shared(absl::StrCat(stage.frames_received())), shared(BytesText(stage.bytes_received()))});
@@ -120,13 +129,20 @@ std::string EndedTable(const std::vector<const v1::JobStatus*>& jobs) {
   return ToHtml(table);
 }
 
+// Enough to tell two apart by eye; the whole of it under the pointer.
+std::string ShortHash(const std::string& sha256) {
+  constexpr size_t kShown = 12;
+  if (sha256.size() <= kShown) return EscapeHtml(sha256);
+  return absl::StrCat("<span title=\"", EscapeHtml(sha256), "\">", EscapeHtml(sha256.substr(0, kShown)), "…</span>");
+}
+
 std::string CheckpointsTable(const v1::GetReply& job) {
   HtmlTable table;
   table.columns = {{"Step", true}, {"Size", true}, {"Written"}, {"SHA-256"}, {"Folder"}};
   for (const v1::CheckpointInfo& checkpoint : job.checkpoints()) {
     table.rows.push_back({absl::StrCat(checkpoint.step()), BytesText(checkpoint.bytes()),
-                          TimeText(checkpoint.unix_ms()), EscapeHtml(checkpoint.sha256()),
-                          EscapeHtml(checkpoint.path())});
+                          TimeText(checkpoint.unix_ms()), ShortHash(checkpoint.sha256()),
+                          absl::StrCat("<span class=\"why\">", EscapeHtml(checkpoint.path()), "</span>")});
   }
   return ToHtml(table);
 }
@@ -147,9 +163,14 @@ std::string ClusterPage(const v1::ClusterStatus& cluster, absl::Time now) {
   std::string body =
       absl::StrCat("<h1>Penstock cluster ", EscapeHtml(cluster.name()), "</h1>\n<p class=\"soft\">version ",
                    EscapeHtml(cluster.version()), ", coordinator at ", EscapeHtml(cluster.address()), ", up for ",
-                   DurationText(up), "</p>\n");
+                   AgeText(up), "</p>\n");
   absl::StrAppend(&body, "<h2>Jobs</h2>\n");
-  if (running.empty()) absl::StrAppend(&body, "<p class=\"soft\">None is running.</p>\n");
+  if (cluster.jobs().empty()) {
+    absl::StrAppend(&body, "<p class=\"soft\">None was submitted yet: <code>penstock submit -f job.yaml --addr ",
+                    EscapeHtml(cluster.address()), "</code></p>\n");
+  } else if (running.empty()) {
+    absl::StrAppend(&body, "<p class=\"soft\">None is running.</p>\n");
+  }
   for (const v1::JobStatus* job : running) absl::StrAppend(&body, JobSection(*job));
   if (!queued.empty()) absl::StrAppend(&body, "<h2>Queue</h2>\n", QueueTable(queued));
   absl::StrAppend(&body, "<h2>Workers</h2>\n",
@@ -162,7 +183,10 @@ std::string JobPage(const v1::GetReply& reply, absl::Time now) {
   const v1::JobStatus& job = reply.status();
   std::string body = absl::StrCat("<p><a href=\"/statusz\">Cluster</a></p>\n<h1>Job ", EscapeHtml(job.job()), " ",
                                   StateHtml(job.state()), "</h1>\n");
-  if (!job.reason().empty()) absl::StrAppend(&body, "<p>", EscapeHtml(job.reason()), "</p>\n");
+  // A failure's reason is the first line of why it failed.
+  if (!job.reason().empty() && job.failure().empty()) {
+    absl::StrAppend(&body, "<p>", EscapeHtml(job.reason()), "</p>\n");
+  }
   absl::StrAppend(&body, Progress(job), "<p>", Figures(job), "</p>\n");
   if (!job.resumed_from().empty()) {
     absl::StrAppend(&body, "<p>Went on from step ", job.resumed_step(), ": ", EscapeHtml(job.resumed_from()), "</p>\n");
@@ -175,6 +199,10 @@ std::string JobPage(const v1::GetReply& reply, absl::Time now) {
     absl::StrAppend(&body, "<h2>Why it failed</h2>\n<pre>");
     for (const std::string& line : job.failure()) absl::StrAppend(&body, EscapeHtml(line), "\n");
     absl::StrAppend(&body, "</pre>\n");
+    if (reply.checkpoints_size() > 0) {
+      absl::StrAppend(&body, "<p>Submitted again with <code>--resume</code>, it goes on from step ",
+                      reply.checkpoints(0).step(), ".</p>\n");
+    }
   }
   if (job.stages_size() > 0) absl::StrAppend(&body, "<h2>Stages</h2>\n", StagesTable(job));
   if (reply.checkpoints_size() > 0) absl::StrAppend(&body, "<h2>Checkpoints</h2>\n", CheckpointsTable(reply));

@@ -26,6 +26,12 @@ TEST(HtmlTest, FiguresReadAsPeopleWriteThem) {
   EXPECT_EQ(DurationText(100), "2 min");
   EXPECT_EQ(DurationText(3599), "1 h 00 min");
   EXPECT_EQ(DurationText(16740), "4 h 39 min");
+  EXPECT_EQ(AgeText(7.24), "7 s");
+  EXPECT_EQ(AgeText(73.24), "1 min 13 s");
+  EXPECT_EQ(AgeText(7500), "2 h 05 min");
+  EXPECT_EQ(AgeText(360000), "4 d 4 h");
+  EXPECT_EQ(CountText(972), "972");
+  EXPECT_EQ(CountText(247424), "247.4k");
   EXPECT_EQ(TimeText(1767225600000), "2026-01-01 00:00:00 UTC");
   EXPECT_EQ(TimeText(0), "");
   EXPECT_EQ(NumberText(2.3125, 5), "2.3125");

@@ -116,15 +116,31 @@ TEST(StatusPageTest, AFailedJobShowsItsRootCauseFirstAndDoesNotReload) {
   ExpectBalanced(html);
   EXPECT_LT(html.find("killed by signal 9"), html.find("its neighbour is gone"));
   EXPECT_THAT(html, HasSubstr("/data/step-50"));
+  EXPECT_THAT(TextOf(html), HasSubstr("Submitted again with --resume, it goes on from step 50."));
   EXPECT_THAT(html, HasSubstr("3.0 MiB"));
   EXPECT_THAT(html, Not(HasSubstr("http-equiv=\"refresh\"")));
   EXPECT_THAT(html, Not(HasSubstr("to go")));
 }
 
-TEST(StatusPageTest, AnEmptyClusterSaysSo) {
-  const std::string text = TextOf(ClusterPage(v1::ClusterStatus(), kNow));
-  EXPECT_THAT(text, HasSubstr("None is running."));
+TEST(StatusPageTest, AnEmptyClusterSaysHowToFillIt) {
+  v1::ClusterStatus cluster;
+  cluster.set_address("127.0.0.1:7400");
+  const std::string text = TextOf(ClusterPage(cluster, kNow));
+  EXPECT_THAT(text, HasSubstr("None was submitted yet: penstock submit -f job.yaml --addr 127.0.0.1:7400"));
   EXPECT_THAT(text, HasSubstr("None has registered."));
+}
+
+TEST(StatusPageTest, ATableOfCheckpointsFitsThePage) {
+  // The 64 digits of each hash pushed its folder out of the window.
+  v1::GetReply reply;
+  *reply.mutable_status() = RunningJob();
+  v1::CheckpointInfo* checkpoint = reply.add_checkpoints();
+  checkpoint->set_sha256("0123456789abcdef0123456789abcdef");
+  checkpoint->set_path("/data/step-50");
+  const std::string html = JobPage(reply, kNow);
+  EXPECT_THAT(TextOf(html), HasSubstr("0123456789ab…"));
+  EXPECT_THAT(TextOf(html), Not(HasSubstr("0123456789abc")));
+  EXPECT_THAT(html, HasSubstr("title=\"0123456789abcdef0123456789abcdef\""));
 }
 
 }  // namespace
