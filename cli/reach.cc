@@ -6,6 +6,7 @@
 #include "absl/strings/str_replace.h"
 #include "cli/standard_address.h"
 #include "common/channel.h"
+#include "common/file.h"
 
 namespace penstock {
 
@@ -22,6 +23,11 @@ std::string Suggest(const Console& console, const std::vector<std::string>& word
   return command;
 }
 
+std::string ExampleFile(const std::string& example, const std::string& name) {
+  const std::string path = JoinPath("configs", example);
+  return FileExists(path) ? path : name;
+}
+
 std::optional<int> RefuseAddress(const std::string& address, Console* console) {
   const absl::Status status = CheckLoopback(address);
   if (status.ok()) return std::nullopt;
@@ -32,7 +38,8 @@ int FailCall(const absl::Status& status, Console* console) {
   const ExitCode code = ExitCodeOf(status);
   std::string next;
   if (code == ExitCode::kUnreachable) {
-    next = absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts one; --addr HOST:PORT names another");
+    next = absl::StrCat(Suggest(*console, {"up", "-f", ExampleFile("cluster.yaml", "cluster.yaml")}),
+                        " starts one; --addr HOST:PORT names another");
   } else if (code == ExitCode::kNotFound) {
     next = Suggest(*console, {"status"});
   }

@@ -21,6 +21,10 @@ std::string ShellWord(absl::string_view word);
 //       address: of the coordinator that it should reach, said only where it is not the one reached without saying.
 std::string Suggest(const Console& console, const std::vector<std::string>& words, absl::string_view address = "");
 
+// The name of a file for a suggested command: that of the example where one stands in configs/ of the working folder, as
+// in a checkout, else `name`.
+std::string ExampleFile(const std::string& example, const std::string& name);
+
 // Says why an address cannot be used and returns the exit code; nullopt if it can.
 std::optional<int> RefuseAddress(const std::string& address, Console* console);
 

@@ -60,7 +60,10 @@ int ReportEnd(const v1::JobStatus& job, bool json, Console* console) {
   const ExitCode code = ExitCodeOf(job);
   if (json) console->Data(EndJson(job));
   if (code == ExitCode::kFailed) {
-    return console->Fail(code, FailureText(job), absl::StrCat("its log and records are in ", job.run_dir()));
+    const std::string& from = job.checkpoint().empty() ? job.resumed_from() : job.checkpoint();
+    return console->Fail(code, FailureText(job),
+                         absl::StrCat(from.empty() ? "" : "--resume goes on from ", from, from.empty() ? "" : "; ",
+                                      "its log and records are in ", job.run_dir()));
   }
   if (!json) {
     if (!job.sample().empty()) {

@@ -84,8 +84,8 @@ void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* cons
     next.push_back(Suggest(*console, {"checkpoints", ParentPath(job.checkpoint()), "--verify"}));
   }
   if (job.state() == v1::SUCCEEDED) {
-    next.push_back(
-        absl::StrCat(Suggest(*console, {"up", "-f", "cluster.yaml"}), " starts a cluster that stays: README.md"));
+    next.push_back(absl::StrCat(Suggest(*console, {"up", "-f", ExampleFile("cluster.yaml", "cluster.yaml")}),
+                                " starts a cluster that stays: README.md"));
   }
   if (!next.empty()) console->Talk(absl::StrCat("next:\n  ", absl::StrJoin(next, "\n  ")));
 }

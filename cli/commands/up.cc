@@ -28,8 +28,8 @@ void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Con
   const auto suggest = [&](const std::vector<std::string>& words) {
     return Suggest(*console, words, process.address());
   };
-  console->Talk(absl::StrCat("next: ", suggest({"submit", "-f", "job.yaml"}), "; ", suggest({"status"}), "; ",
-                             suggest({"down"})));
+  console->Talk(absl::StrCat("next: ", suggest({"submit", "-f", ExampleFile("quickstart.yaml", "job.yaml")}), "; ",
+                             suggest({"status"}), "; ", suggest({"down"})));
 }
 
 int Up(const Options& options, Console* console) {

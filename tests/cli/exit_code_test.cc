@@ -1,10 +1,12 @@
 #include "cli/exit_code.h"
 
+#include <filesystem>
 #include <sstream>
 
 #include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/reach.h"
+#include "common/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -69,6 +71,15 @@ TEST(SuggestTest, QuotesWhatAShellWouldTakeApart) {
   EXPECT_EQ(Suggest(console, {"stop", "@last"}, "127.0.0.1:1"), "./penstock stop @last --addr 127.0.0.1:1");
   EXPECT_EQ(ShellWord("it's"), "'it'\\''s'");
   EXPECT_EQ(ShellWord(""), "''");
+}
+
+TEST(SuggestTest, NamesAnExampleOnlyWhereItStands) {
+  // "up -f cluster.yaml" was suggested in a checkout, where that is configs/cluster.yaml.
+  EXPECT_EQ(ExampleFile("no-such-file.yaml", "cluster.yaml"), "cluster.yaml");
+  std::filesystem::current_path(::testing::TempDir());
+  ASSERT_TRUE(MakeDirs("configs").ok());
+  ASSERT_TRUE(WriteFileAtomically("configs/example.yaml", "").ok());
+  EXPECT_EQ(ExampleFile("example.yaml", "cluster.yaml"), "configs/example.yaml");
 }
 
 TEST(ArgumentsTest, ReadsSizesWithBinaryUnits) {

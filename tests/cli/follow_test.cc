@@ -166,6 +166,13 @@ TEST(ReportEndTest, PrintsResultsAsDataAndFailuresAsTalk) {
   job.add_failure("worker localhost/cpu.1 was killed by signal 9 (SIGKILL)");
   EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 1);
   EXPECT_EQ(out.str(), "");
+  // It did not say that most of the work was kept.
+  EXPECT_THAT(err.str(),
+              HasSubstr("killed by signal 9 (SIGKILL)\nnext: --resume goes on from /ckpt/step-10; its log and "
+                        "records are in /state/runs/kjv-1"));
+  job.clear_checkpoint();
+  err.str("");
+  EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 1);
   EXPECT_THAT(err.str(), HasSubstr("killed by signal 9 (SIGKILL)\nnext: its log and records are in /state/runs/kjv-1"));
 }
 
