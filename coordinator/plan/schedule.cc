@@ -10,8 +10,6 @@
 #include "coordinator/plan/schedule_lists.h"
 #include "coordinator/plan/schedule_ready.h"
 #include "coordinator/plan/schedule_search.h"
-#include "coordinator/plan/table.h"
-#include "coordinator/plan/validate.h"
 
 namespace penstock {
 namespace {
@@ -101,34 +99,9 @@ absl::StatusOr<ActionTable> MakeLists(const ScheduleRequest& request, const Plac
   return absl::InternalError(absl::StrCat("schedule ", name, " has no lists"));
 }
 
-absl::StatusOr<Schedule> CsvSchedule(const ScheduleRequest& request) {
-  Schedule schedule;
-  PENSTOCK_ASSIGN_OR_RETURN(schedule.placement, PlacementOfTable(request.csv));
-  PENSTOCK_RETURN_IF_ERROR(
-      ValidateComputeActions(request.csv, schedule.placement, request.micro_batches, PassKind::kTraining));
-  schedule.table = request.csv;
-  return schedule;
-}
-
 }  // namespace
 
-ScheduleRequest ScheduleRequestOf(const v1::Pipeline& pipeline) {
-  ScheduleRequest request;
-  request.name = pipeline.schedule();
-  request.chunks = std::max(1, static_cast<int>(pipeline.chunks()));
-  request.ranks = static_cast<int>(pipeline.stages()) / request.chunks;
-  request.micro_batches = static_cast<int>(pipeline.micro_batches());
-  request.group = static_cast<int>(pipeline.group());
-  request.reverse = pipeline.reverse();
-  for (const v1::RankActions& proto : pipeline.csv()) {
-    // A kind that this version does not know is left out; the validator then names what is missing.
-    request.csv.push_back(FromProto(proto).value_or(ActionList()));
-  }
-  return request;
-}
-
 absl::StatusOr<Schedule> MakeSchedule(const ScheduleRequest& request) {
-  if (request.name == kCsvSchedule) return CsvSchedule(request);
   const ScheduleKind* kind = FindScheduleKind(request.name);
   if (kind == nullptr) {
     return absl::InvalidArgumentError(

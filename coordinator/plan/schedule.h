@@ -14,12 +14,11 @@
 #include "common/schedule_kind.h"
 #include "coordinator/plan/costs.h"
 #include "coordinator/plan/placement.h"
-#include "proto/job.pb.h"
 
 namespace penstock {
 
 struct ScheduleRequest {
-  std::string name;  // of ScheduleKinds(), or kCsvSchedule
+  std::string name;  // of ScheduleKinds()
   int ranks = 1;
   int chunks = 1;  // stages a rank
   int micro_batches = 1;
@@ -31,13 +30,7 @@ struct ScheduleRequest {
   std::vector<int64_t> activation_limit_bytes;
   // Where the stages lie if that is given: the schedule's own placement, up to the ranks' numbers.
   std::optional<Placement> placement;
-  // kCsvSchedule: the lists themselves, which say all but the number of micro-batches.
-  ActionTable csv;
 };
-
-// What the `pipeline` keys of a job say of its schedule; the rest is the caller's. Recomputation is not in it: kinds
-// are made without, and the R's of a csv stand in its lists.
-ScheduleRequest ScheduleRequestOf(const v1::Pipeline& pipeline);
 
 // Compute actions alone; AddRecompute (recompute.h) and AddCommunication (comms.h) go on from here.
 struct Schedule {

@@ -158,23 +158,24 @@ struct Row {
   const char* model;
   int p, m, hidden, heads;
   double forward, input, weight, transfer;  // ms
-  double one_f_one_b, h1, h2, one_p, two_p;
+  double one_p, two_p;
 };
 
-// arXiv 2401.10241: inputs from table 9, models from table 3, bubble rates from table 5.
+// arXiv 2401.10241: inputs from table 9, models from table 3, bubble rates from table 5. Those of the
+// schedules that are not searched: published_test.cc.
 const Row kPublished[] = {
-    {"1.5B", 8, 24, 2304, 24, 18.522, 18.086, 9.337, 0.601, .2431, .1585, .1083, .1585, .0433},
-    {"1.5B", 8, 32, 2304, 24, 18.513, 18.086, 9.331, 0.626, .1985, .1242, .0837, .1242, .0039},
-    {"1.5B", 8, 64, 2304, 24, 18.546, 18.097, 9.321, 0.762, .1240, .0674, .0444, .0674, .0026},
-    {"6.2B", 8, 24, 4096, 32, 29.718, 29.444, 19.927, 0.527, .2347, .1323, .0698, .1323, .0029},
-    {"6.2B", 8, 32, 4096, 32, 29.802, 29.428, 19.530, 0.577, .1898, .1045, .0559, .1045, .0022},
-    {"6.2B", 8, 64, 4096, 32, 29.935, 29.621, 19.388, 0.535, .1091, .0554, .0294, .0554, .0010},
-    {"14.6B", 16, 48, 5120, 40, 11.347, 11.248, 8.132, 0.377, .2552, .1397, .0672, .1397, .0066},
-    {"14.6B", 16, 64, 5120, 40, 11.307, 11.254, 8.101, 0.379, .2082, .1088, .0516, .1088, .0054},
-    {"14.6B", 16, 128, 5120, 40, 11.325, 11.308, 8.109, 0.378, .1251, .0576, .0266, .0576, .0028},
-    {"28.3B", 32, 96, 6144, 48, 10.419, 10.207, 7.715, 0.408, .2646, .1421, .0641, .1421, .0038},
-    {"28.3B", 32, 128, 6144, 48, 10.408, 10.204, 7.703, 0.408, .2168, .1106, .0490, .1106, .0029},
-    {"28.3B", 32, 256, 6144, 48, 10.402, 10.248, 7.698, 0.460, .1352, .0594, .0257, .0594, .0018},
+    {"1.5B", 8, 24, 2304, 24, 18.522, 18.086, 9.337, 0.601, .1585, .0433},
+    {"1.5B", 8, 32, 2304, 24, 18.513, 18.086, 9.331, 0.626, .1242, .0039},
+    {"1.5B", 8, 64, 2304, 24, 18.546, 18.097, 9.321, 0.762, .0674, .0026},
+    {"6.2B", 8, 24, 4096, 32, 29.718, 29.444, 19.927, 0.527, .1323, .0029},
+    {"6.2B", 8, 32, 4096, 32, 29.802, 29.428, 19.530, 0.577, .1045, .0022},
+    {"6.2B", 8, 64, 4096, 32, 29.935, 29.621, 19.388, 0.535, .0554, .0010},
+    {"14.6B", 16, 48, 5120, 40, 11.347, 11.248, 8.132, 0.377, .1397, .0066},
+    {"14.6B", 16, 64, 5120, 40, 11.307, 11.254, 8.101, 0.379, .1088, .0054},
+    {"14.6B", 16, 128, 5120, 40, 11.325, 11.308, 8.109, 0.378, .0576, .0028},
+    {"28.3B", 32, 96, 6144, 48, 10.419, 10.207, 7.715, 0.408, .1421, .0038},
+    {"28.3B", 32, 128, 6144, 48, 10.408, 10.204, 7.703, 0.408, .1106, .0029},
+    {"28.3B", 32, 256, 6144, 48, 10.402, 10.248, 7.698, 0.460, .0594, .0018},
 };
 
 PipelineCosts CostsOf(const Row& row) {
@@ -186,23 +187,6 @@ PipelineCosts CostsOf(const Row& row) {
   stage.activation_bytes = 34 * row.hidden + 5 * row.heads * kSequence;
   stage.deferred_bytes = 32 * row.hidden;
   return EqualCosts(row.p, row.m, stage, row.transfer);
-}
-
-double BubbleOf(const Row& row, const char* name) {
-  const PipelineCosts costs = CostsOf(row);
-  ScheduleRequest request = Request(name, row.p, 1, row.m);
-  request.costs = &costs;
-  return Simulated(Made(request), row.m, costs).bubbles.zero_bubble;
-}
-
-TEST(PublishedBubbleTest, HandMadeSchedulesAgreeInEveryDigit) {
-  constexpr double kDigit = 0.5e-4 + 1e-9;
-  for (const Row& row : kPublished) {
-    const std::string what = absl::StrCat(row.model, " m=", row.m);
-    EXPECT_NEAR(BubbleOf(row, "1f1b"), row.one_f_one_b, kDigit) << what;
-    EXPECT_NEAR(BubbleOf(row, "zb-h1"), row.h1, kDigit) << what;
-    EXPECT_NEAR(BubbleOf(row, "zb-h2"), row.h2, kDigit) << what;
-  }
 }
 
 TEST(PublishedBubbleTest, SearchedSchedulesReachTheirsUnderTheSameLimit) {
@@ -222,8 +206,7 @@ TEST(PublishedBubbleTest, SearchedSchedulesReachTheirsUnderTheSameLimit) {
   }
 }
 
-// The bubbles and peaks that follow from the rules, for TF = TI = TW = 1 and an activation of 2 a stage (1 on a V):
-// what docs/schedules.md states.
+// For TF = TI = TW = 1 and an activation of 1 a stage; what docs/schedules.md states. The others: published_test.cc.
 struct Expected {
   const char* name;
   int chunks;
@@ -232,13 +215,9 @@ struct Expected {
 };
 
 TEST(FourRanksEightMicroBatchesTest, SpansMakespansAndPeaksAreTheOnesInTheManual) {
-  const Expected kExpected[] = {
-      {"gpipe", 1, 33, 33, {16, 16, 16, 16}},        {"1f1b", 1, 33, 33, {8, 6, 4, 2}},
-      {"interleaved", 2, 28.5, 28.5, {11, 9, 7, 5}}, {"zb-h1", 1, 27, 27, {8, 8, 8, 8}},
-      {"zb-h2", 1, 24, 27, {14, 14, 14, 14}},        {"zb-v", 2, 24, 25.5, {8, 8, 8, 8}},
-      {"v-half", 2, 28.5, 28.5, {6, 6, 6, 6}},       {"v-min", 2, 29.5, 29.5, {4, 4, 4, 4}},
-      {"dualpipe-v", 2, 25.5, 25.5, {9, 9, 9, 9}},
-  };
+  const Expected kExpected[] = {{"v-half", 2, 28.5, 28.5, {6, 6, 6, 6}},
+                                {"v-min", 2, 29.5, 29.5, {4, 4, 4, 4}},
+                                {"dualpipe-v", 2, 25.5, 25.5, {9, 9, 9, 9}}};
   for (const Expected& expected : kExpected) {
     const int v = expected.chunks;
     const PipelineCosts costs = EqualCosts(4 * v, 8,
