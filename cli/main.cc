@@ -16,8 +16,8 @@ namespace {
 constexpr int kParsed = -1;
 
 void AddCommands(CLI::App* app, CommandBody* chosen) {
-  for (const auto add : {AddRun, AddUp, AddDown, AddValidate, AddPlan, AddSubmit, AddStatus, AddWorkers, AddLogs,
-                         AddStop, AddCheckpoints, AddHash, AddGenerate, AddVersion}) {
+  for (const auto add : {AddRun, AddUp, AddDown, AddValidate, AddPlan, AddSimulate, AddSubmit, AddStatus, AddWorkers,
+                         AddLogs, AddStop, AddCheckpoints, AddHash, AddGenerate, AddVersion}) {
     add(app, chosen);
   }
 }

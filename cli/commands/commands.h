@@ -22,6 +22,7 @@ void AddUp(CLI::App* app, CommandBody* chosen);
 void AddDown(CLI::App* app, CommandBody* chosen);
 void AddValidate(CLI::App* app, CommandBody* chosen);
 void AddPlan(CLI::App* app, CommandBody* chosen);
+void AddSimulate(CLI::App* app, CommandBody* chosen);
 void AddSubmit(CLI::App* app, CommandBody* chosen);
 void AddStatus(CLI::App* app, CommandBody* chosen);
 void AddWorkers(CLI::App* app, CommandBody* chosen);

@@ -39,8 +39,8 @@ Outcome Penstock(const std::string& arguments) {
 TEST(CommandTest, ListsItsCommandsInItsHelp) {
   const Outcome help = Penstock("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"run", "up", "down", "validate", "plan", "submit", "status", "workers", "logs", "stop",
-                              "checkpoints", "hash", "generate", "version"}) {
+  for (const char* command : {"run", "up", "down", "validate", "plan", "simulate", "submit", "status", "workers",
+                              "logs", "stop", "checkpoints", "hash", "generate", "version"}) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("\n  ", command, " ")));
   }
 }
@@ -72,6 +72,24 @@ TEST(CommandTest, AnswersWrongArgumentsWithCauseAndNextCommand) {
     EXPECT_THAT(outcome.err, StartsWith("error: penstock")) << wrong.arguments;
     EXPECT_THAT(outcome.err, HasSubstr(wrong.says));
     EXPECT_THAT(outcome.err, HasSubstr(wrong.next));
+  }
+}
+
+TEST(CommandTest, SimulatesASchedule) {
+  const std::string times = "simulate -p 4 -m 8 --forward 1 --input-grad 1 --weight-grad 1 ";
+  const Outcome json = Penstock(times + "--schedule zb-h1 -o json");
+  EXPECT_EQ(json.code, 0) << json.err;
+  EXPECT_THAT(json.out, StartsWith("{\n  \"schedule\": \"zb-h1\",\n  \"makespan\": 27.0,\n"));
+  EXPECT_EQ(json.err, "");
+  EXPECT_THAT(Penstock(times + "--schedule all").out, HasSubstr("\nzb-v "));
+  EXPECT_THAT(Penstock(times + "--schedule 1f1b -o svg").out, StartsWith("<svg "));
+  for (const char* wrong : {"", "--schedule 2f2b", "--schedule 1f1b --chunks 3", "--schedule 1f1b --comm nan",
+                            "--schedule 1f1b --ranks 1e9", "--schedule all -o svg", "--schedule 1f1b --forward=-1"}) {
+    const Outcome outcome = Penstock(times + wrong);
+    EXPECT_EQ(outcome.code, 2) << wrong;
+    EXPECT_EQ(outcome.out, "") << wrong;
+    EXPECT_THAT(outcome.err, StartsWith("error: ")) << wrong;
+    EXPECT_THAT(outcome.err, HasSubstr("simulate --help")) << wrong;
   }
 }
 
