@@ -201,6 +201,11 @@ absl::StatusOr<SimulatedSchedule> SimulateNamed(const SimulationRequest& request
 
 absl::StatusOr<SimulatedSchedule> SimulateLists(SimulationRequest request, SimulationDetail detail) {
   const ActionTable& lists = *request.lists;
+  for (const auto& [option, given] :
+       {std::pair{"--chunks", request.chunks != 0}, std::pair{"--group", request.group != 0},
+        std::pair{"--order", request.reverse}, std::pair{"--recompute", request.recompute != "none"}}) {
+    if (given) return Wrong(option, "is given, but the file's lists say it all: leave it out");
+  }
   PENSTOCK_ASSIGN_OR_RETURN(Placement placement, PlacementOfTable(lists));
   int micro_batches = 0;
   for (const ActionList& list : lists) {

@@ -1,21 +1,25 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cli/arguments.h"
 #include "cli/commands/commands.h"
 #include "cli/reach.h"
 #include "cli/simulation.h"
+#include "spec/schedule_csv.h"
 
 namespace penstock {
 namespace {
 
 // More actions are not drawn: they would be finer than any screen.
-constexpr int64_t kMostDrawnActions = int64_t{1} << 20;
+constexpr double kMostDrawnActions = 1 << 20;
 
 struct Options {
   std::string format;
+  std::string csv;
   std::string order;
   SimulationRequest request;
 };
@@ -38,7 +42,7 @@ int CompareAll(const Options& options, Console* console) {
 
 int SimulateOne(const Options& options, Console* console) {
   const SimulationRequest& request = options.request;
-  const int64_t actions = int64_t{3} * request.ranks * std::max(1, request.chunks) * request.micro_batches;
+  const double actions = 3.0 * request.ranks * std::max(1, request.chunks) * request.micro_batches;
   const bool draw = options.format == "svg" || (options.format == "text" && actions <= kMostDrawnActions);
   const auto simulated = SimulateSchedule(request, draw ? SimulationDetail::kActions : SimulationDetail::kTotals);
   if (!simulated.ok()) return Fail(simulated.status(), console);
@@ -55,6 +59,12 @@ int SimulateOne(const Options& options, Console* console) {
 
 int Simulate(Options options, Console* console) {
   options.request.reverse = options.order == "reverse";
+  if (!options.csv.empty()) {
+    absl::StatusOr<ActionTable> lists = ReadScheduleCsvFile(options.csv);
+    if (!lists.ok()) return FailFile(lists.status(), console);
+    options.request.lists = *std::move(lists);
+    return SimulateOne(options, console);
+  }
   return options.request.schedule == "all" ? CompareAll(options, console) : SimulateOne(options, console);
 }
 
@@ -65,7 +75,9 @@ void AddSimulate(CLI::App* app, CommandBody* chosen) {
       app->add_subcommand("simulate", "Run a schedule on paper: its length, bubbles, memory and timeline");
   const auto options = std::make_shared<Options>();
   SimulationRequest* const request = &options->request;
-  command->add_option("--schedule", request->schedule, "A schedule's name, or all: compare every one");
+  CLI::Option* const name =
+      command->add_option("--schedule", request->schedule, "A schedule's name, or all: compare every one");
+  command->add_option("--csv", options->csv, "A file of your own lists, one line a rank")->excludes(name);
   command->add_option("-p,--ranks", request->ranks, "Ranks");
   command->add_option("-m,--micro-batches", request->micro_batches, "Micro-batches of a step");
   const char* const each = "; one number, or one a rank: 3,4,5";

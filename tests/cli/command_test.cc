@@ -93,6 +93,19 @@ TEST(CommandTest, SimulatesASchedule) {
   }
 }
 
+TEST(CommandTest, SimulatesListsOfAFile) {
+  const std::string file = absl::StrCat(::testing::TempDir(), "/lists.csv");
+  std::ofstream(file) << "0F0,0F1,0B0,0B1\n1F0,1B0,1F1,1B1\n";
+  const std::string command = absl::StrCat("simulate --csv ", file, " --forward 1 --input-grad 1 --weight-grad 1 ");
+  EXPECT_THAT(Penstock(command + "-o json").out, HasSubstr("\"makespan\": 9.0"));
+  EXPECT_EQ(Penstock(command + "--schedule 1f1b").code, 2);
+  std::ofstream(file) << "0F0,0F1,0B0,0B1\n1F0,1X0,1F1,1B1\n";
+  const Outcome wrong = Penstock(command);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("lists.csv:2:5: error: "));
+  EXPECT_EQ(Penstock("simulate --csv /nowhere.csv").code, 2);
+}
+
 TEST(CommandTest, SaysWhereNoCoordinatorAnswers) {
   for (const char* arguments : {"status", "status kjv", "workers", "logs kjv", "stop kjv", "down", "checkpoints kjv",
                                 "hash kjv", "generate kjv --prompt a"}) {

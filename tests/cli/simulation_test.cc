@@ -140,6 +140,9 @@ TEST(SimulationTest, ListsOfOnesOwnAreCheckedAndRun) {
   request.micro_batches = 5;
   EXPECT_THAT(Error(request), HasSubstr("--micro-batches is 5"));
   request.micro_batches = 0;
+  request.chunks = 2;
+  EXPECT_THAT(Error(request), HasSubstr("--chunks is given, but the file's lists say it all"));
+  request.chunks = 0;
   (*request.lists)[1] = *ListFromText("1F0 2F0 1B0 2B0");
   EXPECT_THAT(Error(request), HasSubstr(">>1B0<<"));
 }
@@ -205,7 +208,9 @@ TEST(SimulationTest, TextShowsThePathThatTheStepsLengthComesFrom) {
   request.comm = 0.5;
   const std::string text = SimulationText(Simulated(request), 60);
   EXPECT_THAT(text, HasSubstr("1f1b: 2 ranks, 3 micro-batches\nMakespan 14, span 14\n"));
-  EXPECT_THAT(text, HasSubstr("Critical path: 12 computing, 2 between ranks\n  0F0 > 1F0 to 1B0 > 0B0 to 0F2 > 1F2 to 1B2 > 0B2\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("Critical path: 12 computing, 2 between ranks\n  0F0 > 1F0 to 1B0 > 0B0 to 0F2 > 1F2 to 1B2 > 0B2\n"));
   EXPECT_THAT(text, HasSubstr("\n0        9  35.71 %     2\n"));
   EXPECT_THAT(text, HasSubstr("\nrank 1  "));
 }
