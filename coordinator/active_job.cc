@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "common/data/identity.h"
+#include "common/logging.h"
+
 namespace penstock {
 
 ActiveJob::ActiveJob(StoredJob job, const std::string& dir, const std::vector<std::string>& parameters,
@@ -17,6 +20,12 @@ ActiveJob::ActiveJob(StoredJob job, const std::string& dir, const std::vector<st
       calls(stored.plan.train_size()),
       saves(stored.plan.train_size()) {
   progress.Fill(0, &status);
+}
+
+absl::Status ActiveJob::CheckData(const v1::DataIdentity& now) const {
+  const absl::StatusOr<std::string> note = CompareData({resumed.section, resumed.identity}, {stored.spec.data(), now});
+  if (note.ok() && !note->empty()) LOG(WARNING) << "job " << stored.id << ": " << *note;
+  return note.status();
 }
 
 }  // namespace penstock

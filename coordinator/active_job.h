@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/tokenizer/tokenizer.h"
 #include "coordinator/job_progress.h"
 #include "coordinator/jobs/job_machine.h"
 #include "coordinator/jobs/job_store.h"
@@ -36,6 +37,12 @@ struct Assignment {
   std::vector<std::shared_ptr<WorkerClient>> clients;  // by rank
 };
 
+// The training data of the checkpoint that a job goes on from: its section of the job, and the files as they were.
+struct ResumedData {
+  v1::Data section;
+  v1::DataIdentity identity;
+};
+
 struct ActiveJob {
   // Args:    parameters: every parameter's name, in model order.
   ActiveJob(StoredJob job, const std::string& checkpoint_dir, const std::vector<std::string>& parameters,
@@ -46,6 +53,7 @@ struct ActiveJob {
   JobMachine machine;
   StepBarrier barrier;
   JobProgress progress;
+  std::unique_ptr<const Tokenizer> tokenizer;  // of its samples; null: it makes none
 
   v1::JobStatus status;      // what people see
   uint64_t version = 1;      // grows with each change of it
@@ -56,7 +64,13 @@ struct ActiveJob {
   std::vector<std::shared_ptr<WorkerCall>> calls;  // by rank: the latest
   std::vector<v1::SaveReply> saves;                // by rank: of the checkpoint under way
   bool prune_waits = false;                        // a round of pruning has not begun yet
-  std::vector<v1::TensorHash> hashes;              // of the step under way, log.hash only
+  v1::DataIdentity data;                           // the training data, as a rank that reads them found them
+  ResumedData resumed;                             // no files: it starts anew, or the checkpoint does not say
+
+  // Whether what a rank reads is what the checkpoint was trained on; says so in the log where the job names other data.
+  // Errors: InvalidArgument: the files have changed.
+  absl::Status CheckData(const v1::DataIdentity& now) const;
+  std::vector<v1::TensorHash> hashes;  // of the step under way, log.hash only
   int hashed_ranks = 0;
 
   std::vector<VoteDone> waiting;                 // votes of the step under way

@@ -155,7 +155,8 @@ class Core {
   void OnRun(const std::string& job, RunEnded event, const v1::RunReply& reply);
   void OnSave(const std::string& job, Saved event, const v1::SaveReply& reply);
   void Prune(const Assignment& assignment);
-  void CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves);
+  void CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves,
+                    const v1::DataIdentity& data);
   void EndOnDisk(const v1::JobStatus& status, uint64_t epoch);
   void RecordStep(ActiveJob* job, const StepOutcome& outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WriteMetrics(const std::string& job, StepMetrics metrics) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -43,6 +43,10 @@ void Core::Do(ActiveJob* job, const LoadRank& command) {
                                       if (loaded == nullptr) return;
                                       loaded->progress.OnLoaded(rank, reply);
                                       Loaded event{epoch, rank, status, reply.step()};
+                                      if (status.ok() && reply.has_data()) {
+                                        loaded->data = reply.data();
+                                        event.status = loaded->CheckData(reply.data());
+                                      }
                                       if (reply.has_eval_batches()) event.eval_batches = reply.eval_batches();
                                       Feed(loaded, event);
                                     });
@@ -188,13 +192,14 @@ void Core::Do(ActiveJob* job, const DropVotes& command) {
 }
 
 void Core::Do(ActiveJob* job, const WriteManifest& command) {
-  disk_->Post([this, assignment = job->assignment, step = command.step, saves = job->saves] {
-    CommitOnDisk(*assignment, step, saves);
+  disk_->Post([this, assignment = job->assignment, step = command.step, saves = job->saves, data = job->data] {
+    CommitOnDisk(*assignment, step, saves, data);
   });
 }
 
 // On the disk's thread. Training goes on as soon as the checkpoint is one; pruning follows on its own.
-void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves) {
+void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves,
+                        const v1::DataIdentity& data) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.step = step;
@@ -202,6 +207,7 @@ void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::
   manifest.fingerprint = assignment.fingerprint;
   manifest.plan = assignment.plan;
   manifest.spec = assignment.spec;
+  manifest.data = data;
   for (const v1::SaveReply& save : saves) {
     manifest.files.push_back({save.file(), save.bytes(), {save.tensors().begin(), save.tensors().end()}});
   }
@@ -262,7 +268,7 @@ void Core::Do(ActiveJob* job, const ReportEval& command) {
 }
 
 void Core::Do(ActiveJob* job, const ReportSample& command) {
-  job->status.set_sample(ToUtf8(TokensText(job->stored.spec.data().train(), command.tokens)));
+  job->status.set_sample(ToUtf8(job->tokenizer->Decode(command.tokens)));
   ++job->version;
 }
 

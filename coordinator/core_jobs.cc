@@ -25,13 +25,26 @@ absl::StatusOr<std::unique_ptr<ActiveJob>> Core::MakeActive(StoredJob stored) {
   PENSTOCK_RETURN_IF_ERROR(records_->Create(stored.id, stored.yaml));
   stored.status.set_run_dir(records_->RunDir(stored.id));
   const std::string dir = CheckpointDirOf(cluster_.state_dir, stored.id, stored.spec);
-  JobCourse course = CourseOf(stored.spec, stored.plan);
+  std::unique_ptr<const Tokenizer> tokenizer;
+  std::vector<int64_t> sample_prompt;
+  if (stored.spec.eval().has_sample()) {
+    PENSTOCK_ASSIGN_OR_RETURN(tokenizer, Tokenizer::OfJob(stored.spec.data()));
+    PENSTOCK_ASSIGN_OR_RETURN(sample_prompt, EncodePrompt(*tokenizer, stored.spec.eval().sample().prompt()));
+  }
+  JobCourse course = CourseOf(stored.spec, stored.plan, std::move(sample_prompt));
   course.lost_after = cluster_.lost_after;
   if (!stored.resume_from.empty()) {
     course.resumed_step = stored.status.resumed_step();
     course.resumes_own_checkpoint = ParentPath(stored.resume_from) == dir;
   }
-  return std::make_unique<ActiveJob>(std::move(stored), dir, parameters, std::move(course));
+  auto job = std::make_unique<ActiveJob>(std::move(stored), dir, parameters, std::move(course));
+  job->tokenizer = std::move(tokenizer);
+  // A checkpoint that cannot be read is the workers' to refuse, with what is wrong with it.
+  if (job->stored.resume_from.empty()) return job;
+  if (const absl::StatusOr<Manifest> manifest = ReadManifest(job->stored.resume_from); manifest.ok()) {
+    job->resumed = {manifest->spec.data(), manifest->data};
+  }
+  return job;
 }
 
 absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {

@@ -10,8 +10,9 @@
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/logging.h"
 #include "common/status_macros.h"
+#include "common/tokenizer/text_stream.h"
+#include "common/tokenizer/tokenizer.h"
 #include "coordinator/gather.h"
-#include "coordinator/jobs/job_course.h"
 #include "coordinator/plan/planner.h"
 #include "coordinator/submission.h"
 
@@ -114,14 +115,14 @@ class Generation {
   const int ranks_;
 };
 
-absl::StatusOr<std::vector<int64_t>> Prompt(const v1::JobSpec& spec, const v1::GenerateRequest& request) {
+absl::StatusOr<std::vector<int64_t>> Prompt(const v1::JobSpec& spec, const v1::GenerateRequest& request,
+                                            const Tokenizer& tokenizer) {
   if (spec.data().seq_len() == 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("job ", spec.name(), " is not a language model: its data are not tokens"));
   }
-  std::vector<int64_t> tokens(request.prompt_tokens().begin(), request.prompt_tokens().end());
-  if (tokens.empty()) tokens = PromptTokens(spec.data().train(), request.prompt());
-  return tokens;
+  if (request.prompt_tokens().empty()) return EncodePrompt(tokenizer, request.prompt());
+  return std::vector<int64_t>(request.prompt_tokens().begin(), request.prompt_tokens().end());
 }
 
 }  // namespace
@@ -131,7 +132,12 @@ absl::Status Generate(Core* core, const v1::GenerateRequest& request,
   PENSTOCK_ASSIGN_OR_RETURN(const std::string checkpoint, FindCheckpoint(core, request));
   PENSTOCK_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint));
   v1::JobSpec spec = manifest.spec;
-  PENSTOCK_ASSIGN_OR_RETURN(std::vector<int64_t> tokens, Prompt(spec, request));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::OfJob(spec.data()));
+  // The workers need no data for this: they may have changed since, or be gone.
+  spec.mutable_data()->mutable_train()->clear_path();
+  spec.mutable_data()->clear_eval();
+  PENSTOCK_ASSIGN_OR_RETURN(std::vector<int64_t> tokens, Prompt(spec, request, *tokenizer));
+  TextStream text(tokenizer.get(), tokens);
   PENSTOCK_ASSIGN_OR_RETURN(const v1::Plan wanted, MakePlan(spec));
   PENSTOCK_ASSIGN_OR_RETURN(const std::shared_ptr<WorkerLease> lease, core->Lease(wanted.train_size(), "generate"));
   PENSTOCK_ASSIGN_OR_RETURN(v1::Plan plan, PlanFor(&spec, static_cast<int>(lease->workers().size())));
@@ -144,8 +150,8 @@ absl::Status Generate(Core* core, const v1::GenerateRequest& request,
     tokens.push_back(*token);
     v1::GenerateReply reply;
     reply.set_token(*token);
-    reply.set_text(TokensText(spec.data().train(), {*token}));
-    if (spec.data().train().format() != v1::Dataset::FORMAT_TEXT) reply.mutable_text()->append(" ");
+    reply.set_text(text.Push(*token));
+    if (i + 1 == request.tokens()) reply.mutable_text()->append(text.Finish());
     if (!emit(reply)) return absl::CancelledError("the caller is gone");
   }
   // Why a worker is gone says more than that its calls were cancelled.

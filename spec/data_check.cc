@@ -1,136 +1,123 @@
 #include "spec/data_check.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
-#include <system_error>
-#include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/data/format.h"
+#include "common/yaml.h"
+#include "model/layer_kind.h"
 
 namespace penstock {
 namespace {
 
-constexpr int64_t kTokenBytes = 2;  // nanoGPT's .bin: uint16
-
-// Elements [begin, end) of `count` that a part covers.
-struct Part {
-  int64_t begin, end;
-};
-
-Part PartOf(const v1::Dataset& dataset, int64_t count) {
-  const auto at = [count](double share) {
-    return static_cast<int64_t>(std::floor(share * static_cast<double>(count)));
-  };
-  return {at(dataset.part_begin()), dataset.part_end() == 1 ? count : at(dataset.part_end())};
-}
-
-// The names in a header line: cut at commas outside quotes, spaces and quotes taken off.
-std::vector<std::string> HeaderNames(const std::string& line) {
-  std::vector<std::string> names(1);
-  bool quoted = false;
-  for (char c : line) {
-    if (c == '"') {
-      quoted = !quoted;
-    } else if (c == ',' && !quoted) {
-      names.emplace_back();
-    } else {
-      names.back() += c;
-    }
-  }
-  for (std::string& name : names) name = std::string(absl::StripAsciiWhitespace(name));
-  return names;
-}
-
-// Checks one data set of the job.
-class DatasetCheck {
+// The ranges of a data section: knows how to say what is wrong where.
+class DataCheck {
  public:
-  DatasetCheck(const v1::JobSpec& spec, const v1::Dataset& dataset, const std::string& path, const JobPlaces& places,
-               Diagnostics* diagnostics)
-      : spec_(spec), dataset_(dataset), path_(path), places_(places), diagnostics_(diagnostics) {}
+  DataCheck(const v1::JobSpec& spec, const JobPlaces& places, Diagnostics* diagnostics)
+      : spec_(spec), places_(places), diagnostics_(diagnostics) {}
 
   void Run() {
-    if (!places_.Sound(path_ + ".path") || !places_.Sound(path_ + ".format") || dataset_.path().empty()) return;
-    std::error_code error;
-    const std::filesystem::file_status status = std::filesystem::status(dataset_.path(), error);
-    if (!std::filesystem::exists(status)) return Fail("path", absl::StrCat("no such file: ", dataset_.path()));
-    if (!std::filesystem::is_regular_file(status)) return Fail("path", absl::StrCat("not a file: ", dataset_.path()));
-    const int64_t bytes = static_cast<int64_t>(std::filesystem::file_size(dataset_.path(), error));
-    if (error) return Fail("path", absl::StrCat("cannot be read: ", dataset_.path()));
-    if (bytes == 0) return Fail("path", absl::StrCat("the file is empty: ", dataset_.path()));
-    if (dataset_.format() == v1::Dataset::FORMAT_CSV) return Csv();
-    if (dataset_.format() == v1::Dataset::FORMAT_TEXT) return Tokens(bytes, "bytes");
-    if (bytes % kTokenBytes != 0) {
-      return Fail("path", absl::StrCat("tokens are ", kTokenBytes, " bytes each, but the file has ", bytes,
-                                       " bytes: ", dataset_.path()));
+    const v1::Data& data = spec_.data();
+    Dataset("data.train", data.train());
+    if (data.has_eval()) {
+      Dataset("data.eval", data.eval());
+      SamplesAgree();
     }
-    Tokens(bytes / kTokenBytes, "tokens");
+    if (!places_.Sound("data.train.format")) return;
+    const v1::Dataset::Format format = data.train().format();
+    if (HasTokens(format)) {
+      Must(data.seq_len() >= 1 && data.seq_len() <= kMaxSeqLen, "data.seq_len",
+           absl::StrCat("is ", data.seq_len(), ": it must be between 1 and ", kMaxSeqLen));
+    }
+    if (HasImages(format) && spec_.model().loss() != v1::LOSS_UNSPECIFIED) {
+      Must(spec_.model().loss() == v1::LOSS_CROSS_ENTROPY, "model.loss",
+           absl::StrCat("does not fit ", FormatName(format), " data, which have classes: use cross_entropy"));
+    }
+    if (data.has_tokenizer()) {
+      Must(data.tokenizer().kind() != v1::Tokenizer::KIND_UNSPECIFIED, "data.tokenizer",
+           "is of no kind: bpe or sentencepiece");
+      Must(!data.tokenizer().path().empty(), "data.tokenizer", "has an empty path");
+    }
   }
 
  private:
-  void Fail(const std::string& key, const std::string& message) {
-    const std::string path = absl::StrCat(path_, ".", key);
-    diagnostics_->Error(places_.At(path), absl::StrCat(path, ": ", message), places_.Length(path));
+  void Must(bool good, absl::string_view path, absl::string_view message) {
+    if (good || !places_.Sound(path)) return;
+    diagnostics_->Error(places_.At(path), absl::StrCat(path, " ", message), places_.Length(path));
   }
 
-  bool PartIsSound() const {
-    return places_.Sound(path_ + ".part") && dataset_.part_begin() >= 0 && dataset_.part_end() <= 1 &&
-           dataset_.part_begin() < dataset_.part_end();
-  }
-
-  // A sample needs one token more than a sequence: the last target.
-  void Tokens(int64_t count, const std::string& unit) {
-    if (!PartIsSound() || !places_.Sound("data.seq_len")) return;
-    const Part part = PartOf(dataset_, count);
-    const int64_t needed = int64_t{spec_.data().seq_len()} + 1;
-    if (part.end - part.begin >= needed) return;
-    Fail("path", absl::StrCat(part.end - part.begin, " ", unit,
-                              " are too few: one sequence needs data.seq_len + 1 = ", needed, ": ", dataset_.path()));
-  }
-
-  void Csv() {
-    std::ifstream in(dataset_.path());
-    std::string line;
-    std::getline(in, line);
-    const std::vector<std::string> names = HeaderNames(line);
-    if (!dataset_.target().empty() && std::find(names.begin(), names.end(), dataset_.target()) == names.end()) {
-      const std::string nearest = NearestWord(dataset_.target(), names);
-      Fail("target", absl::StrCat("no column '", dataset_.target(), "' in ", dataset_.path(),
-                                  nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?")));
+  void Dataset(const std::string& path, const v1::Dataset& dataset) {
+    Must(dataset.format() != v1::Dataset::FORMAT_UNSPECIFIED, path + ".format",
+         absl::StrCat("is missing: one of ", absl::StrJoin(FormatNames(), ", ")));
+    Must(!dataset.path().empty(), path + ".path", "is empty");
+    const double begin = dataset.part_begin(), end = dataset.part_end();
+    Must(begin >= 0 && begin < end && end <= 1, path + ".part",
+         absl::StrCat("is [", YamlNumber(begin), ", ", YamlNumber(end),
+                      "]: it must be [begin, end] with 0 <= begin < end <= 1"));
+    if (dataset.format() == v1::Dataset::FORMAT_CSV) {
+      Must(!dataset.target().empty(), path + ".target", "is empty: name the column that the model is to predict");
     }
-    const int64_t features = static_cast<int64_t>(names.size()) - 1;
-    int64_t wanted = 1;
-    for (int64_t size : spec_.model().input().shape()) wanted *= std::clamp<int64_t>(size, 1, INT32_MAX / wanted);
-    if (places_.Sound("model.input") && features != wanted) {
-      Fail("path", absl::StrCat("the file has ", features, " columns beside its target, but model.input, [",
-                                absl::StrJoin(spec_.model().input().shape(), ", "), "], needs ", wanted, ": ",
-                                dataset_.path()));
+    if (dataset.format() == v1::Dataset::FORMAT_MNIST) {
+      Must(!dataset.labels().empty(), path + ".labels", "is empty: name the file of the images' labels");
     }
-    int64_t rows = 0;
-    while (std::getline(in, line)) rows += !absl::StripAsciiWhitespace(line).empty();
-    if (!PartIsSound()) return;
-    const Part part = PartOf(dataset_, rows);
-    if (part.begin < part.end) return;
-    Fail("path", absl::StrCat("no row of the file's ", rows, " is in its part: ", dataset_.path()));
+    if (dataset.format() == v1::Dataset::FORMAT_UNSPECIFIED || HasTokens(dataset.format())) return;
+    Must(std::isfinite(dataset.scale()) && dataset.scale() != 0, path + ".scale",
+         absl::StrCat("is ", dataset.scale(), ": it must be a number other than 0"));
+    for (const double mean : dataset.channel_mean()) {
+      Must(std::isfinite(mean), path + ".mean", absl::StrCat("holds ", mean, ": it must be a number"));
+    }
+    for (const double std : dataset.channel_std()) {
+      Must(std::isfinite(std) && std > 0, path + ".std", absl::StrCat("holds ", std, ": it must be above 0"));
+    }
+    if (!HasImages(dataset.format())) return;
+    const int channels = dataset.format() == v1::Dataset::FORMAT_CIFAR10 ? 3 : 1;
+    Channels(path + ".mean", dataset.channel_mean_size(), channels);
+    Channels(path + ".std", dataset.channel_std_size(), channels);
+  }
+
+  void Channels(const std::string& path, int count, int channels) {
+    Must(count == 0 || count == channels, path,
+         absl::StrCat("has ", count, " numbers, but the images have ", channels,
+                      channels == 1 ? " channel" : " channels"));
+  }
+
+  void SamplesAgree() {
+    if (!places_.Sound("data.train.format")) return;
+    const v1::Dataset::Format train = spec_.data().train().format(), eval = spec_.data().eval().format();
+    const std::string tokens = FormatName(HasTokens(train) ? train : eval);
+    const std::string others = FormatName(HasTokens(train) ? eval : train);
+    Must(HasTokens(train) == HasTokens(eval), "data.eval.format",
+         absl::StrCat("does not fit data.train.format: ", tokens, " data are tokens, ", others, " data are not"));
   }
 
   const v1::JobSpec& spec_;
-  const v1::Dataset& dataset_;
-  const std::string path_;
   const JobPlaces& places_;
   Diagnostics* diagnostics_;
 };
 
 }  // namespace
 
-void CheckDataFiles(const v1::JobSpec& spec, const JobPlaces& places, Diagnostics* diagnostics) {
-  DatasetCheck(spec, spec.data().train(), "data.train", places, diagnostics).Run();
-  if (spec.data().has_eval()) DatasetCheck(spec, spec.data().eval(), "data.eval", places, diagnostics).Run();
+void CheckDataSection(const v1::JobSpec& spec, const JobPlaces& places, Diagnostics* diagnostics) {
+  DataCheck(spec, places, diagnostics).Run();
+}
+
+void CheckVocabulary(const v1::JobSpec& spec, const ModelInfo& info, int64_t needed, absl::string_view why,
+                     Diagnostics* diagnostics) {
+  const auto too_small = [&](const v1::Layer& layer, int64_t vocab) {
+    diagnostics->Error(layer.at(),
+                       absl::StrCat("layer '", layer.name(), "' (", KindName(layer), "): a vocabulary of ", vocab,
+                                    " is too small: ", why),
+                       static_cast<int>(KindName(layer).size()));
+  };
+  for (const v1::Layer& layer : spec.model().layers()) {
+    const int64_t vocab = layer.embedding().vocab();
+    if (layer.has_embedding() && vocab >= 1 && vocab < needed) too_small(layer, vocab);
+  }
+  if (info.vocab >= 1 && info.vocab < needed) {
+    too_small(spec.model().layers(spec.model().layers_size() - 1), info.vocab);
+  }
 }
 
 }  // namespace penstock

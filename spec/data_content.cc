@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/csv_file.h"
+#include "common/data/format.h"
+#include "common/data/token_files.h"
 #include "common/file.h"
 
 namespace penstock {
@@ -19,7 +21,21 @@ constexpr uint64_t kMostCsvBytes = uint64_t{8} << 20;
 // Of a file of tokens, which are only compared.
 constexpr uint64_t kMostTokenBytes = uint64_t{64} << 20;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
-constexpr uint64_t kTokenBytes = 2;
+
+int64_t TokenAt(const char* bytes, TokenType type) {
+  const auto byte = [bytes](int i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << 8 * i; };
+  switch (type) {
+    case TokenType::kUint8:
+      return byte(0);
+    case TokenType::kUint16:
+      return byte(0) | byte(1);
+    case TokenType::kInt32:
+      return static_cast<int32_t>(byte(0) | byte(1) | byte(2) | byte(3));
+    case TokenType::kUint32:
+      return byte(0) | byte(1) | byte(2) | byte(3);
+  }
+  return 0;
+}
 
 // Looks into one data set of the job.
 class ContentCheck {
@@ -35,9 +51,10 @@ class ContentCheck {
         notes_(notes) {}
 
   void Run() {
-    const absl::Status status = dataset_.format() == v1::Dataset::FORMAT_CSV      ? Csv()
-                                : dataset_.format() == v1::Dataset::FORMAT_TOKENS ? Tokens()
-                                                                                  : absl::OkStatus();
+    const absl::Status status = dataset_.format() == v1::Dataset::FORMAT_CSV ? Csv()
+                                : HasTokens(dataset_.format()) && dataset_.format() != v1::Dataset::FORMAT_TEXT
+                                    ? Tokens()
+                                    : absl::OkStatus();
     if (status.ok()) return;
     // What stands in the other file keeps its place there, but is not an error of its own.
     const std::string message = absl::StrReplaceAll(status.message(), {{": error: ", ": "}});
@@ -102,28 +119,27 @@ class ContentCheck {
   absl::Status Tokens() {
     const int64_t vocab = Vocabulary();
     if (vocab < 1) return absl::OkStatus();
-    absl::StatusOr<File> file = File::OpenToRead(dataset_.path());
-    if (!file.ok()) return file.status();
-    const absl::StatusOr<uint64_t> bytes = file->Bytes();
-    if (!bytes.ok()) return bytes.status();
-    const double tokens = static_cast<double>(*bytes / kTokenBytes);
-    const uint64_t begin = static_cast<uint64_t>(std::floor(dataset_.part_begin() * tokens)) * kTokenBytes;
+    const absl::StatusOr<TokenFiles> files = OpenTokenFiles(dataset_);
+    if (!files.ok()) return absl::OkStatus();  // data_check.h tells of it
+    const uint64_t width = TokenBytes(files->type);
+    const double tokens = static_cast<double>(files->tokens());
+    const uint64_t begin = static_cast<uint64_t>(std::floor(dataset_.part_begin() * tokens)) * width;
     const uint64_t part_end = dataset_.part_end() == 1
-                                  ? *bytes
-                                  : static_cast<uint64_t>(std::floor(dataset_.part_end() * tokens)) * kTokenBytes;
+                                  ? static_cast<uint64_t>(files->tokens()) * width
+                                  : static_cast<uint64_t>(std::floor(dataset_.part_end() * tokens)) * width;
     const uint64_t end = std::min(part_end, begin + kMostTokenBytes);
     std::string chunk;
     for (uint64_t at = begin; at < end; at += chunk.size()) {
       chunk.resize(std::min(end - at, kChunkBytes));
-      if (const absl::Status read = file->ReadAt(at, chunk.data(), chunk.size()); !read.ok()) return read;
-      for (size_t i = 0; i + kTokenBytes <= chunk.size(); i += kTokenBytes) {
-        const int64_t token = static_cast<unsigned char>(chunk[i]) | static_cast<unsigned char>(chunk[i + 1]) << 8;
-        if (token < vocab) continue;
-        return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": token ", (at + i) / kTokenBytes, " is ",
-                                                       token, ", but the model's vocabulary has ", vocab, " entries"));
+      if (const absl::Status read = files->run.ReadAt(at, chunk.data(), chunk.size()); !read.ok()) return read;
+      for (size_t i = 0; i + width <= chunk.size(); i += width) {
+        const int64_t token = TokenAt(chunk.data() + i, files->type);
+        if (token >= 0 && token < vocab) continue;
+        return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": token ", (at + i) / width, " is ", token,
+                                                       ", but the model's vocabulary has ", vocab, " entries"));
       }
     }
-    Note(end - begin, part_end - begin, absl::StrCat((end - begin) / kTokenBytes, " tokens"));
+    Note(end - begin, part_end - begin, absl::StrCat((end - begin) / width, " tokens"));
     return absl::OkStatus();
   }
 

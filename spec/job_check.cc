@@ -10,8 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/data/format.h"
 #include "common/schedule_kind.h"
 #include "model/layer_kind.h"
+#include "spec/data_check.h"
 
 namespace penstock {
 namespace {
@@ -20,8 +22,6 @@ namespace {
 // the bubble is gone at a few micro-batches a stage.
 constexpr uint32_t kMaxMicroBatches = 65536;
 
-// Sequences longer than this are a typo: attention alone would need a tebibyte.
-constexpr uint32_t kMaxSeqLen = 1 << 20;
 // Text is bytes.
 constexpr int64_t kTextVocab = 256;
 constexpr size_t kMaxNameLength = 100;
@@ -33,7 +33,6 @@ class JobCheck {
       : spec_(spec), places_(places), diagnostics_(diagnostics) {}
 
   void Name();
-  void Data();
   void Pipeline();
   void Train();
   void Optimizer();
@@ -61,7 +60,6 @@ class JobCheck {
   void Probability(absl::string_view path, double value) {
     Must(value >= 0 && value < 1, path, absl::StrCat("is ", value, ": it must be at least 0 and below 1"));
   }
-  void Dataset(const std::string& path, const v1::Dataset& dataset);
   void ExplicitSplit();
   void ScheduleNeeds();
   void CsvNeeds();
@@ -69,7 +67,7 @@ class JobCheck {
   void BatchNorms(const ModelInfo& info);
   void BatchNormsOf(const v1::Model& model, const ModelInfo& info);
 
-  bool tokens() const { return spec_.data().train().format() != v1::Dataset::FORMAT_CSV; }
+  bool tokens() const { return HasTokens(spec_.data().train().format()); }
 
   const v1::JobSpec& spec_;
   const JobPlaces& places_;
@@ -86,35 +84,6 @@ void JobCheck::Name() {
   Must(good, "name",
        absl::StrCat("is '", name, "': a name begins with a letter or a digit and has at most ", kMaxNameLength,
                     " letters, digits, '-', '_' and '.'"));
-}
-
-void JobCheck::Dataset(const std::string& path, const v1::Dataset& dataset) {
-  Must(dataset.format() != v1::Dataset::FORMAT_UNSPECIFIED, path + ".format", "is missing: text, tokens or csv");
-  Must(!dataset.path().empty(), path + ".path", "is empty");
-  const double begin = dataset.part_begin(), end = dataset.part_end();
-  Must(begin >= 0 && begin < end && end <= 1, path + ".part",
-       absl::StrCat("is [", YamlNumber(begin), ", ", YamlNumber(end),
-                    "]: it must be [begin, end] with 0 <= begin < end <= 1"));
-  if (dataset.format() != v1::Dataset::FORMAT_CSV) return;
-  Must(!dataset.target().empty(), path + ".target", "is empty: name the column that the model is to predict");
-  Must(std::isfinite(dataset.scale()) && dataset.scale() != 0, path + ".scale",
-       absl::StrCat("is ", dataset.scale(), ": it must be a number other than 0"));
-}
-
-void JobCheck::Data() {
-  const v1::Data& data = spec_.data();
-  Dataset("data.train", data.train());
-  if (data.has_eval()) {
-    Dataset("data.eval", data.eval());
-    const bool both_csv = (data.eval().format() == v1::Dataset::FORMAT_CSV) == !tokens();
-    if (places_.Sound("data.train.format")) {
-      Must(both_csv, "data.eval.format", "does not fit data.train.format: both must be csv, or neither");
-    }
-  }
-  if (tokens() && places_.Sound("data.train.format")) {
-    Must(data.seq_len() >= 1 && data.seq_len() <= kMaxSeqLen, "data.seq_len",
-         absl::StrCat("is ", data.seq_len(), ": it must be between 1 and ", kMaxSeqLen));
-  }
 }
 
 void JobCheck::ExplicitSplit() {
@@ -266,10 +235,11 @@ void JobCheck::EvalAndSample() {
   Must(eval.batches() >= 1, "eval.batches", "is 0: it must be at least 1");
   if (!eval.has_sample()) return;
   const v1::Sample& sample = eval.sample();
-  if (places_.Sound("data.train.format") && spec_.data().train().format() != v1::Dataset::FORMAT_TEXT) {
-    Error("eval.sample", "continues a text: the data must have the format text");
+  const bool has_text = spec_.data().train().format() == v1::Dataset::FORMAT_TEXT || spec_.data().has_tokenizer();
+  if (places_.Sound("data.train.format") && places_.Sound("data.tokenizer") && !has_text) {
+    Error("eval.sample", "continues a text: the data must have the format text, or data.tokenizer");
   }
-  Must(!sample.prompt().empty(), "eval.sample.prompt", "is empty: the model needs at least one byte to go on from");
+  Must(!sample.prompt().empty(), "eval.sample.prompt", "is empty: the model needs something to go on from");
   Must(sample.tokens() >= 1, "eval.sample.tokens", "is 0: it must be at least 1");
   NotNegative("eval.sample.temperature", sample.temperature());
 }
@@ -281,22 +251,11 @@ void JobCheck::CheckpointAndLog() {
   Must(spec_.log().every() >= 1, "log.every", "is 0: it must be at least 1");
 }
 
-// Bytes are the tokens of text: every table must have a row for each, and the output a column.
+// Bytes are the tokens of text that no tokenizer reads: every table must have a row for each, and the output a column.
 void JobCheck::Vocabulary(const ModelInfo& info) {
-  if (spec_.data().train().format() != v1::Dataset::FORMAT_TEXT) return;
-  const auto too_small = [&](const v1::Layer& layer, int64_t vocab) {
-    diagnostics_->Error(layer.at(),
-                        absl::StrCat("layer '", layer.name(), "' (", KindName(layer), "): a vocabulary of ", vocab,
-                                     " is too small: text is bytes, which need ", kTextVocab),
-                        static_cast<int>(KindName(layer).size()));
-  };
-  for (const v1::Layer& layer : spec_.model().layers()) {
-    const int64_t vocab = layer.embedding().vocab();
-    if (layer.has_embedding() && vocab >= 1 && vocab < kTextVocab) too_small(layer, vocab);
-  }
-  if (info.vocab >= 1 && info.vocab < kTextVocab) {
-    too_small(spec_.model().layers(spec_.model().layers_size() - 1), info.vocab);
-  }
+  const v1::Data& data = spec_.data();
+  if (data.train().format() != v1::Dataset::FORMAT_TEXT || data.has_tokenizer()) return;
+  CheckVocabulary(spec_, info, kTextVocab, "text is bytes, which need 256", diagnostics_);
 }
 
 // The smallest micro-batch must have two values a channel: one has no variance.
@@ -380,7 +339,7 @@ ModelInfo CheckJob(const v1::JobSpec& spec, const JobPlaces& places, const std::
                    bool check_model, Diagnostics* diagnostics) {
   JobCheck check(spec, places, diagnostics);
   check.Name();
-  check.Data();
+  CheckDataSection(spec, places, diagnostics);
   check.Pipeline();
   check.Train();
   check.EvalAndSample();

@@ -74,7 +74,7 @@ absl::StatusOr<v1::JobSpec> ReadJobFile(const std::string& path, const std::vect
   *spec.mutable_pipeline()->mutable_at() = PlaceOf(root.Find("pipeline"));
   const JobPlaces places(&root, &errors);
   const ModelInfo info = CheckJob(spec, places, section.faulty_layers, section.whole, &diagnostics);
-  CheckDataFiles(spec, places, &diagnostics);
+  CheckDataFiles(spec, info, places, &diagnostics);
   if (diagnostics.ok()) CheckDataContent(spec, info, places, &diagnostics, data_notes);
   PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
   FillDefaults(spec.mutable_model());

@@ -1,14 +1,10 @@
 #include "spec/job_sections.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "spec/version_keys.h"
 
 namespace penstock {
@@ -16,37 +12,6 @@ namespace {
 
 // What fits the specs' fields; the sense of a value is checked elsewhere.
 constexpr int64_t kMaxUint32 = UINT32_MAX;
-
-void ReadDataset(YamlMapping set, const std::string& folder, YamlErrors* errors, v1::Dataset* dataset) {
-  set.Require({"format", "path"});
-  const std::optional<std::string> format = ChoiceOfVersion(&set, "format", {"text", "tokens", "csv"},
-                                                            {"megatron", "mnist", "cifar10", "safetensors"}, errors);
-  if (format == "text") dataset->set_format(v1::Dataset::FORMAT_TEXT);
-  if (format == "tokens") dataset->set_format(v1::Dataset::FORMAT_TOKENS);
-  if (format == "csv") dataset->set_format(v1::Dataset::FORMAT_CSV);
-  if (const auto path = set.Text("path")) dataset->set_path(AbsolutePath(folder, *path));
-  dataset->set_part_begin(0);
-  dataset->set_part_end(1);
-  if (const auto part = set.Numbers("part")) {
-    if (part->size() == 2) {
-      dataset->set_part_begin((*part)[0]);
-      dataset->set_part_end((*part)[1]);
-    } else {
-      errors->Add(*set.Find("part"), set.PathOf("part"),
-                  absl::StrCat(set.PathOf("part"), ": expected two numbers, [begin, end], found ", part->size()));
-    }
-  }
-  if (dataset->format() == v1::Dataset::FORMAT_CSV || !errors->Sound(set.PathOf("format"))) {
-    if (errors->Sound(set.PathOf("format"))) set.Require({"target"});
-    dataset->set_target(set.Text("target").value_or(""));
-    dataset->set_scale(set.Number("scale").value_or(1));
-  } else {
-    set.Refuse("target", absl::StrCat(set.PathOf("target"), ": only csv data have a target column"));
-    set.Refuse("scale", absl::StrCat(set.PathOf("scale"), ": only csv data are scaled"));
-    dataset->set_scale(1);
-  }
-  set.Finish();
-}
 
 void ReadOptimizer(YamlMapping section, YamlErrors* errors, v1::Optimizer* optimizer) {
   section.Require({"name"});
@@ -94,22 +59,6 @@ void ReadLrSchedule(YamlMapping section, v1::LrSchedule* schedule) {
 std::string AbsolutePath(const std::string& folder, const std::string& path) {
   if (path.empty()) return path;
   return (std::filesystem::path(folder) / path).lexically_normal().string();
-}
-
-v1::Data ReadDataSection(YamlMapping section, const std::string& folder, YamlErrors* errors) {
-  v1::Data data;
-  section.Require({"train"});
-  ReadDataset(section.Mapping("train"), folder, errors, data.mutable_train());
-  if (section.Has("eval")) ReadDataset(section.Mapping("eval"), folder, errors, data.mutable_eval());
-  if (data.train().format() == v1::Dataset::FORMAT_CSV) {
-    section.Refuse("seq_len", "data.seq_len: csv data have no sequences");
-  } else if (errors->Sound(section.PathOf("train.format"))) {
-    section.Require({"seq_len"});
-  }
-  data.set_seq_len(static_cast<uint32_t>(section.Integer("seq_len", 0, kMaxUint32).value_or(0)));
-  data.set_sequential(section.Choice("order", {"shuffled", "sequential"}) == "sequential");
-  section.Finish();
-  return data;
 }
 
 v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors) {

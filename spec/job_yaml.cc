@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/data/format.h"
 #include "common/yaml.h"
 #include "spec/job_file.h"
 #include "spec/model_file.h"
@@ -12,31 +13,30 @@
 namespace penstock {
 namespace {
 
-std::string FormatText(v1::Dataset::Format format) {
-  switch (format) {
-    case v1::Dataset::FORMAT_TOKENS:
-      return "tokens";
-    case v1::Dataset::FORMAT_CSV:
-      return "csv";
-    default:
-      return "text";
-  }
+std::string NumbersText(const google::protobuf::RepeatedField<double>& numbers) {
+  return absl::StrCat("[", absl::StrJoin(numbers, ", ", [](std::string* to, double n) { *to += YamlNumber(n); }), "]");
 }
 
 std::string DatasetToYaml(const std::string& key, const v1::Dataset& dataset) {
   std::string text =
-      absl::StrCat("  ", key, ": {format: ", FormatText(dataset.format()), ", path: ", YamlText(dataset.path()),
+      absl::StrCat("  ", key, ": {format: ", FormatName(dataset.format()), ", path: ", YamlText(dataset.path()),
                    ", part: [", YamlNumber(dataset.part_begin()), ", ", YamlNumber(dataset.part_end()), "]");
-  if (dataset.format() == v1::Dataset::FORMAT_CSV) {
-    absl::StrAppend(&text, ", target: ", YamlText(dataset.target()), ", scale: ", YamlNumber(dataset.scale()));
-  }
+  if (dataset.format() == v1::Dataset::FORMAT_CSV) absl::StrAppend(&text, ", target: ", YamlText(dataset.target()));
+  if (dataset.format() == v1::Dataset::FORMAT_MNIST) absl::StrAppend(&text, ", labels: ", YamlText(dataset.labels()));
+  if (!HasTokens(dataset.format())) absl::StrAppend(&text, ", scale: ", YamlNumber(dataset.scale()));
+  if (!dataset.channel_mean().empty()) absl::StrAppend(&text, ", mean: ", NumbersText(dataset.channel_mean()));
+  if (!dataset.channel_std().empty()) absl::StrAppend(&text, ", std: ", NumbersText(dataset.channel_std()));
   return text + "}\n";
 }
 
 std::string DataToYaml(const v1::Data& data) {
   std::string text = absl::StrCat("data:\n", DatasetToYaml("train", data.train()));
   if (data.has_eval()) absl::StrAppend(&text, DatasetToYaml("eval", data.eval()));
-  if (data.train().format() != v1::Dataset::FORMAT_CSV) absl::StrAppend(&text, "  seq_len: ", data.seq_len(), "\n");
+  if (HasTokens(data.train().format())) absl::StrAppend(&text, "  seq_len: ", data.seq_len(), "\n");
+  if (data.has_tokenizer()) {
+    const char* kind = data.tokenizer().kind() == v1::Tokenizer::SENTENCEPIECE ? "sentencepiece" : "bpe";
+    absl::StrAppend(&text, "  tokenizer: {", kind, ": ", YamlText(data.tokenizer().path()), "}\n");
+  }
   return absl::StrCat(text, "  order: ", data.sequential() ? "sequential" : "shuffled", "\n");
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "common/data/format.h"
 #include "model/layer_kind.h"
 #include "spec/layer_list.h"
 
@@ -16,24 +17,20 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-bool IsTokens(v1::Dataset::Format format) {
-  return format == v1::Dataset::FORMAT_TEXT || format == v1::Dataset::FORMAT_TOKENS;
-}
-
 // Tokens come in sequences of data.seq_len; numbers in the shape that the file gives.
 void ReadInput(YamlMapping* section, const v1::Data& data, YamlErrors* errors, v1::Model* model) {
   YamlMapping input = section->Mapping("input");
   const std::optional<std::vector<int64_t>> features = input.Integers("features", 1);
   input.Finish();
   const v1::Dataset::Format format = data.train().format();
-  if (IsTokens(format)) {
+  if (HasTokens(format)) {
     if (input.present()) {
       errors->AddAtKey(*section->Find("input"), "model.input",
                        "model.input: the input of text and tokens follows from data.seq_len: leave it out", 5);
     }
     model->mutable_input()->set_dtype(v1::DTYPE_INT64);
     model->mutable_input()->add_shape(data.seq_len());
-  } else if (format == v1::Dataset::FORMAT_CSV) {
+  } else if (format != v1::Dataset::FORMAT_UNSPECIFIED) {
     section->Require({"input"});
     input.Require({"features"});
     model->mutable_input()->set_dtype(v1::DTYPE_FLOAT32);

@@ -36,7 +36,7 @@ readonly packages=(
   protobuf-compiler protobuf-compiler-grpc
   # libraries
   libabsl-dev libcli11-dev libcpp-httplib-dev libgoogle-glog-dev libgrpc++-dev
-  libprotobuf-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libxxhash-dev libyaml-cpp-dev
+  libpcre2-dev libprotobuf-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libxxhash-dev libyaml-cpp-dev
   nlohmann-json3-dev prometheus-cpp-dev
   # tests and benchmarks
   clang-14 libbenchmark-dev libgmock-dev libgtest-dev

@@ -51,8 +51,8 @@ v1::GenerateRequest RequestOf(const Options& options) {
   return request;
 }
 
-// Streams the prompt and what follows it to standard output: text as it comes, tokens of data without a text form as
-// numbers. Nothing is written before the first token is there: an error stands alone.
+// Streams the prompt and what follows it to standard output, as it comes. Nothing is written before the first token is
+// there: an error stands alone.
 absl::Status Stream(Client* client, const v1::GenerateRequest& request, const Options& options, Canceller* canceller,
                     Console* console) {
   const bool json = options.format == "json";
@@ -69,11 +69,7 @@ absl::Status Stream(Client* client, const v1::GenerateRequest& request, const Op
     begin();
     tokens.push_back(reply.token());
     text += reply.text();
-    if (reply.text().empty()) {
-      show(absl::StrCat(tokens.size() > 1 ? " " : "", reply.token()));
-    } else {
-      show(reply.text());
-    }
+    show(reply.text());
     return true;
   });
   if (json && status.ok()) console->Data(GeneratedJson(text, tokens));

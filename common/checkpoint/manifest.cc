@@ -140,6 +140,35 @@ absl::StatusOr<CheckpointFile> FileFromJson(const Json& json) {
   return file;
 }
 
+// The training data and how far training is in them: so many samples of this epoch, counted from 0, were used.
+Json DataToJson(const Manifest& manifest) {
+  Json files = Json::array();
+  for (const v1::DataFile& file : manifest.data.files()) {
+    files.push_back({{"name", file.name()}, {"bytes", file.bytes()}, {"sha256", file.sha256()}});
+  }
+  Json json = {{"files", std::move(files)}, {"samples", manifest.data.samples()}};
+  if (manifest.data.samples() == 0) return json;
+  const DataPosition position =
+      PositionAfter(manifest.step, manifest.spec.train().batch_size(), manifest.data.samples());
+  json["epoch"] = position.epoch;
+  json["offset"] = position.offset;
+  return json;
+}
+
+absl::Status DataFromJson(const Json& json, Manifest* manifest) {
+  Members members(json);
+  manifest->data.set_samples(members.Count("samples"));
+  for (const Json& entry : members.List("files")) {
+    Members of_file(entry);
+    v1::DataFile* file = manifest->data.add_files();
+    file->set_name(of_file.Text("name"));
+    file->set_bytes(of_file.Count("bytes"));
+    file->set_sha256(of_file.Text("sha256"));
+    PENSTOCK_RETURN_IF_ERROR(of_file.status());
+  }
+  return members.status();
+}
+
 // Each file and each tensor once, and their hash as stated.
 absl::Status CheckWhole(const Manifest& manifest) {
   std::set<std::string> files, tensors;
@@ -155,6 +184,11 @@ absl::Status CheckWhole(const Manifest& manifest) {
 }
 
 }  // namespace
+
+DataPosition PositionAfter(uint64_t step, uint64_t batch_size, uint64_t samples) {
+  const uint64_t used = step * batch_size;
+  return {used / samples, used % samples};
+}
 
 uint64_t Manifest::Bytes() const {
   uint64_t bytes = 0;
@@ -178,7 +212,7 @@ std::string ManifestToJson(Manifest manifest) {
   manifest.plan.clear_forward();
   Json files = Json::array();
   for (const CheckpointFile& file : manifest.files) files.push_back(FileToJson(file));
-  const Json json = {
+  Json json = {
       {"format_version", kCheckpointFormat},
       {"written_by", absl::StrCat("penstock ", kVersion)},
       {kDigestKey, std::string(64, '0')},
@@ -191,6 +225,7 @@ std::string ManifestToJson(Manifest manifest) {
       {"spec", ProtoToJson(manifest.spec)},
       {"files", std::move(files)},
   };
+  if (!manifest.data.files().empty()) json["data"] = DataToJson(manifest);
   std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   // Names sort before their digest: nothing before this one can hold a line of this form unescaped.
   const std::string line = absl::StrCat("\n \"", kDigestKey, "\": \"");
@@ -222,6 +257,7 @@ absl::StatusOr<Manifest> ManifestFromJson(absl::string_view text) {
   PENSTOCK_RETURN_IF_ERROR(members.status());
   PENSTOCK_RETURN_IF_ERROR(Annotate(ProtoFromJson(plan, &manifest.plan), "plan"));
   PENSTOCK_RETURN_IF_ERROR(Annotate(ProtoFromJson(spec, &manifest.spec), "spec"));
+  if (json.contains("data")) PENSTOCK_RETURN_IF_ERROR(Annotate(DataFromJson(json["data"], &manifest), "data"));
   for (const Json& entry : files) {
     PENSTOCK_ASSIGN_OR_RETURN(CheckpointFile file, FileFromJson(entry));
     manifest.files.push_back(std::move(file));

@@ -20,6 +20,14 @@ inline constexpr char kManifestName[] = "MANIFEST.json";
 // Grows when a reader of the old format would misread the new one.
 inline constexpr int kCheckpointFormat = 1;
 
+// Where training stands in its data after so many updates.
+struct DataPosition {
+  uint64_t epoch = 0;   // from 0
+  uint64_t offset = 0;  // samples of it that were used
+};
+// REQUIRES: samples >= 1.
+DataPosition PositionAfter(uint64_t step, uint64_t batch_size, uint64_t samples);
+
 struct CheckpointFile {
   std::string name;  // inside the folder: "rank-0.safetensors"
   uint64_t bytes = 0;
@@ -28,7 +36,8 @@ struct CheckpointFile {
 
 struct Manifest {
   std::string job;
-  uint64_t step = 0;  // completed updates; the data position follows from it
+  uint64_t step = 0;      // completed updates; the data position follows from it
+  v1::DataIdentity data;  // the training data; no files: the checkpoint does not say
   int64_t unix_ms = 0;
   std::string fingerprint;  // numeric fingerprint of the workers that made it
   v1::Plan plan;            // schedule, micro_batches and stages; the action lists are not kept

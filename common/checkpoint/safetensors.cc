@@ -205,6 +205,13 @@ absl::StatusOr<std::string> SafetensorsFile::Read(const std::string& name, void*
   return sha.HexDigest();
 }
 
+absl::Status SafetensorsFile::ReadAt(const std::string& name, uint64_t offset, void* out, size_t bytes) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return NoSuchTensor(file_.path(), name);
+  CHECK(offset <= found->second.bytes && bytes <= found->second.bytes - offset);
+  return file_.ReadAt(found->second.begin + offset, out, bytes);
+}
+
 absl::StatusOr<std::string> SafetensorsFile::Hash(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return NoSuchTensor(file_.path(), name);

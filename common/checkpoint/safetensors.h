@@ -66,6 +66,7 @@ class SafetensorsFile {
   // Errors: NotFound. DataLoss: not whole or not well formed; says where.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
 
+  const std::string& path() const { return file_.path(); }
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   uint64_t bytes() const { return bytes_; }
@@ -73,6 +74,10 @@ class SafetensorsFile {
   // Copies a tensor's bytes to `out`, which has room for exactly `bytes`, and returns their SHA-256.
   // Errors: NotFound: no such tensor. InvalidArgument: it has another number of bytes. DataLoss: the file got shorter.
   absl::StatusOr<std::string> Read(const std::string& name, void* out, uint64_t bytes) const;
+
+  // Copies bytes [offset, offset + bytes) of a tensor to `out`.
+  // REQUIRES: it has so many. Errors: NotFound: no such tensor. DataLoss: the file got shorter.
+  absl::Status ReadAt(const std::string& name, uint64_t offset, void* out, size_t bytes) const;
 
   // The SHA-256 of a tensor's bytes. Errors: as Read.
   absl::StatusOr<std::string> Hash(const std::string& name) const;

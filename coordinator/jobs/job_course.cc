@@ -2,12 +2,10 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 
 namespace penstock {
 namespace {
@@ -26,29 +24,7 @@ std::vector<std::string> StagesByRank(const v1::Plan& plan, int ranks) {
 
 }  // namespace
 
-std::vector<int64_t> PromptTokens(const v1::Dataset& data, const std::string& prompt) {
-  std::vector<int64_t> tokens;
-  if (data.format() == v1::Dataset::FORMAT_TEXT) {
-    for (const char c : prompt) tokens.push_back(static_cast<unsigned char>(c));
-    if (tokens.empty()) tokens.push_back('\n');
-    return tokens;
-  }
-  for (absl::string_view word : absl::StrSplit(prompt, absl::ByAnyChar(" ,"), absl::SkipEmpty())) {
-    int64_t token = 0;
-    if (absl::SimpleAtoi(word, &token)) tokens.push_back(token);
-  }
-  if (tokens.empty()) tokens.push_back(0);
-  return tokens;
-}
-
-std::string TokensText(const v1::Dataset& data, const std::vector<int64_t>& tokens) {
-  if (data.format() != v1::Dataset::FORMAT_TEXT) return absl::StrJoin(tokens, " ");
-  std::string text;
-  for (const int64_t token : tokens) text.push_back(static_cast<char>(token));
-  return text;
-}
-
-JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan) {
+JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan, std::vector<int64_t> sample_prompt) {
   JobCourse course;
   course.steps = spec.train().steps();
   course.ranks = plan.train_size();
@@ -59,9 +35,9 @@ JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan) {
   if (spec.data().has_eval()) course.eval_batches = spec.eval().batches();
   course.seed = spec.train().seed();
   course.context = spec.data().seq_len();
-  if (spec.eval().has_sample() && course.context > 0) {
+  if (!sample_prompt.empty() && course.context > 0) {
     course.sample_tokens = spec.eval().sample().tokens();
-    course.sample_prompt = PromptTokens(spec.data().train(), spec.eval().sample().prompt());
+    course.sample_prompt = std::move(sample_prompt);
   }
   return course;
 }

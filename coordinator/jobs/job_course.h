@@ -32,14 +32,9 @@ struct JobCourse {
 };
 
 // The course that follows from a spec and its plan.
+// Args:    sample_prompt: eval.sample.prompt as tokens; empty: no sample is asked for.
 // REQUIRES: both were checked (spec/job_file.h, coordinator/plan/planner.h).
-JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan);
-
-// The prompt as tokens, never empty. Text: its bytes. Token files: numbers between spaces or commas.
-std::vector<int64_t> PromptTokens(const v1::Dataset& data, const std::string& prompt);
-
-// What tokens say: the bytes of text data, numbers with spaces between them for others.
-std::string TokensText(const v1::Dataset& data, const std::vector<int64_t>& tokens);
+JobCourse CourseOf(const v1::JobSpec& spec, const v1::Plan& plan, std::vector<int64_t> sample_prompt);
 
 }  // namespace penstock
 

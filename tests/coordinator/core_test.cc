@@ -226,6 +226,7 @@ TEST(CoreTest, GenerationNeedsAnIdleWorkerAndACheckpoint) {
   FakeCluster cluster;
   v1::GenerateRequest request;
   request.set_job("tiny");
+  request.set_prompt("a");
   const auto generate = [&cluster, &request] {
     grpc::ClientContext context;
     const auto reader = cluster.jobs().Generate(&context, request);

@@ -101,8 +101,9 @@ TEST_F(JobErrorsTest, SaysWhatThisVersionDoesNotHave) {
             "job.yaml:15:48: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n");
   EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, lanes: 1, chunks: 1, order: ascending, recompute: none")), "OK");
   EXPECT_EQ(
-      ErrorsOf(JobWith("format: text", "format: megatron")),
-      "job.yaml:13:19: error: data.train.format: this version does not have 'megatron': it has text, tokens, csv\n");
+      ErrorsOf(JobWith("format: text", "format: megatorn")),
+      "job.yaml:13:19: error: data.train.format: expected one of text, tokens, megatron, csv, mnist, cifar10, "
+      "safetensors, found 'megatorn'; did you mean 'megatron'?\n");
   EXPECT_EQ(
       ErrorsOf(JobWith("  loss: cross_entropy\n", "  loss: cross_entropy\n  hf: gpt2\n")),
       "job.yaml:6:3: error: model.hf: this version does not read Hugging Face models: write the list of layers\n");
@@ -213,7 +214,8 @@ TEST_F(JobErrorsTest, ReportsDataThatAreMissingOrTooShort) {
             "job.yaml:13:31: error: data.train.path: 10 bytes are too few: one sequence needs data.seq_len + 1 = 17: "
             "text.txt\n");
   EXPECT_EQ(train("format: tokens, path: odd.bin"),
-            "job.yaml:13:33: error: data.train.path: tokens are 2 bytes each, but the file has 1001 bytes: odd.bin\n");
+            "job.yaml:13:33: error: data.train.path: odd.bin: has 1001 bytes; tokens are 2 bytes each, so half of "
+            "one is missing\n");
   EXPECT_EQ(train("format: tokens, path: tokens.bin"), "OK");
   EXPECT_EQ(train("format: text, path: text.txt, part: [0, 1.5]"),
             "job.yaml:13:47: error: data.train.part is [0, 1.5]: it must be [begin, end] with 0 <= begin < end <= 1\n");
@@ -338,7 +340,7 @@ TEST_F(JobErrorsTest, ReportsTheOtherSections) {
             "sample\n");
   EXPECT_EQ(ErrorsOf(Job() + "eval: {batches: 0, sample: {prompt: '', tokens: 0, temperature: -1}}\n"),
             "job.yaml:19:17: error: eval.batches is 0: it must be at least 1\n"
-            "job.yaml:19:37: error: eval.sample.prompt is empty: the model needs at least one byte to go on from\n"
+            "job.yaml:19:37: error: eval.sample.prompt is empty: the model needs something to go on from\n"
             "job.yaml:19:49: error: eval.sample.tokens is 0: it must be at least 1\n"
             "job.yaml:19:65: error: eval.sample.temperature is -1: it must be at least 0\n");
   EXPECT_EQ(ErrorsOf(Job() + "checkpoint: {keep: 1}\nlog: {every: 0}\n"),
@@ -347,7 +349,7 @@ TEST_F(JobErrorsTest, ReportsTheOtherSections) {
             "job.yaml:20:14: error: log.every is 0: it must be at least 1\n");
   EXPECT_EQ(
       ErrorsOf(JobWith("  seq_len: 16\n", "  seq_len: 16\n  eval: {format: csv, path: points.csv, target: label}\n")),
-      "job.yaml:15:18: error: data.eval.format does not fit data.train.format: both must be csv, or neither\n"
+      "job.yaml:15:18: error: data.eval.format does not fit data.train.format: text data are tokens, csv data are not\n"
       "job.yaml:15:29: error: data.eval.path: the file has 4 columns beside its target, but model.input, [16], needs "
       "16: points.csv\n");
 }

@@ -224,6 +224,31 @@ train: {steps: 3, batch_size: 2}
 )");
 }
 
+TEST_F(JobFileTest, EveryFormatRoundTrips) {
+  Write("images", std::string("\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\2abcd", 20));
+  Write("labels", std::string("\0\0\x08\x01\0\0\0\2\0\1", 10));
+  ExpectRoundTrip(R"(version: 1
+kind: job
+name: images
+model: {loss: cross_entropy, input: {features: [1, 1, 2]}, layers: [flatten, {linear: {out: 2}}]}
+data:
+  train: {format: mnist, path: images, labels: labels, mean: [0.1307], std: [0.3081], part: [0, 0.5]}
+  eval: {format: mnist, path: images, labels: labels, scale: 1}
+train: {steps: 3, batch_size: 2}
+)");
+  // A vocabulary of bytes.
+  std::string vocab;
+  for (int byte = 0, hidden = 256; byte < 256; ++byte) {
+    const bool visible = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    char token[16];
+    std::snprintf(token, sizeof(token), "\"\\u%04x\":%d", visible ? byte : hidden++, byte);
+    vocab += (byte == 0 ? "{" : ",") + std::string(token);
+  }
+  Write("vocab.json", vocab + "}");
+  Write("merges.txt", "");
+  ExpectRoundTrip(JobWith("  seq_len: 16\n", "  seq_len: 16\n  tokenizer: {bpe: .}\n"));
+}
+
 TEST_F(JobFileTest, CarriesAPlanInsideTheResolvedJob) {
   Write("plan.yaml",
         "version: 1\nkind: plan\nmicro_batches: 2\nschedule: gpipe\nstages:\n"

@@ -25,7 +25,7 @@ struct CsvSamples {
 
 class CsvSource final : public DataSource {
  public:
-  CsvSource(CsvSamples samples, int64_t count, const CsvOptions& options)
+  CsvSource(CsvSamples samples, int64_t count, const FeatureOptions& options)
       : data_(std::move(samples)), count_(count), features_(data_.features.size() / count) {
     layout_.input_dtype = v1::DTYPE_FLOAT32;
     layout_.input_shape = options.input_shape;
@@ -40,25 +40,20 @@ class CsvSource final : public DataSource {
 
   absl::Status Read(absl::Span<const SampleRef> samples, char* inputs, char* targets) const override {
     for (const SampleRef& sample : samples) {
-      if (inputs != nullptr) inputs = Put(&data_.features[sample.index * features_], layout_.input_bytes, inputs);
+      if (inputs != nullptr) inputs = PutBytes(&data_.features[sample.index * features_], layout_.input_bytes, inputs);
       if (targets == nullptr) continue;
       if (layout_.target_dtype == v1::DTYPE_INT64) {
         const int64_t target = sample.counted ? data_.classes[sample.index] : kIgnoredTarget;
-        targets = Put(&target, sizeof(target), targets);
+        targets = PutBytes(&target, sizeof(target), targets);
       } else {
         const float target = sample.counted ? data_.values[sample.index] : std::numeric_limits<float>::quiet_NaN();
-        targets = Put(&target, sizeof(target), targets);
+        targets = PutBytes(&target, sizeof(target), targets);
       }
     }
     return absl::OkStatus();
   }
 
  private:
-  static char* Put(const void* from, size_t bytes, char* to) {
-    const char* data = static_cast<const char*>(from);
-    return std::copy(data, data + bytes, to);
-  }
-
   const CsvSamples data_;
   const int64_t count_;
   const size_t features_;
@@ -94,7 +89,7 @@ absl::Status AddFloat(double value, const CellPlace& place, std::vector<float>* 
 }
 
 absl::StatusOr<CsvSamples> Select(const CsvTable& table, const v1::Dataset& dataset, size_t target, Part part,
-                                  const CsvOptions& options) {
+                                  const FeatureOptions& options) {
   const double scale = dataset.scale() == 0 ? 1 : dataset.scale();
   const size_t columns = table.columns.size();
   CsvSamples samples;
@@ -117,7 +112,7 @@ absl::StatusOr<CsvSamples> Select(const CsvTable& table, const v1::Dataset& data
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DataSource>> OpenCsv(const v1::Dataset& dataset, const CsvOptions& options) {
+absl::StatusOr<std::unique_ptr<DataSource>> OpenCsv(const v1::Dataset& dataset, const FeatureOptions& options) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadFile(dataset.path(), kMaxCsvBytes));
   PENSTOCK_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(text, dataset.path()));
   const auto target = std::find(table.columns.begin(), table.columns.end(), dataset.target());

@@ -1,6 +1,5 @@
-// A job's data as samples: byte text, token files and csv, read by sample number. Read-only; a DataSource may be
-// used from any number of threads.
-// Source: docs/training.md, "Batches".
+// A job's data as samples, read by sample number: sequences of tokens, rows, images, arrays. Read-only; a DataSource
+// may be used from any number of threads. Source: docs/training.md, "Batches".
 #ifndef PENSTOCK_WORKER_DATA_DATASET_H_
 #define PENSTOCK_WORKER_DATA_DATASET_H_
 
@@ -21,9 +20,9 @@ namespace penstock {
 enum class DataPart { kTrain, kEval };
 
 // One sample's tensors, without the batch dimension. A batch of n samples is n of them, one after the other.
-//   text, tokens         inputs INT64 [seq_len], targets INT64 [seq_len]
-//   csv, cross_entropy   inputs FLOAT32 model.input.shape, targets INT64 [] (one class)
-//   csv, mse             inputs FLOAT32 model.input.shape, targets FLOAT32 [1]
+//   text, tokens, megatron   inputs INT64 [seq_len], targets INT64 [seq_len]
+//   others, cross_entropy    inputs FLOAT32 model.input.shape, targets INT64 [] (one class)
+//   others, mse              inputs FLOAT32 model.input.shape, targets FLOAT32 [1]
 struct SampleLayout {
   v1::DType input_dtype = v1::DTYPE_UNSPECIFIED;
   std::vector<int64_t> input_shape;
@@ -40,15 +39,17 @@ class DataSource {
  public:
   virtual ~DataSource() = default;
 
-  // Opens the job's training or evaluation data. csv is read and checked whole; text and tokens are read on demand.
+  // Opens the job's training or evaluation data. csv is read and checked whole, of images and arrays every class, of a
+  // Megatron dataset its index, of other files the length and the header; the rest is read and checked on demand.
   // Args:    spec.data is resolved; a layer list that starts with an embedding bounds the input tokens.
   //          classes: targets must be smaller (ModelInfo.classes); 0: not checked.
-  // Errors:  NotFound: no such file, or no evaluation data in the job. InvalidArgument: empty, fewer tokens than a
-  //          sequence needs, an odd number of bytes, a cell that is not a number ("file:line:column: ..."), columns
-  //          that do not fill the model's input. Unavailable: I/O error.
+  // Errors:  NotFound: no such file, no match, or no evaluation data in the job. InvalidArgument: empty, fewer tokens
+  //          than a sequence needs, an odd number of bytes, a header that contradicts its file, a cell that is not a
+  //          number ("file:line:column: ..."), a class that the model has not, samples that do not fill the model's
+  //          input. DataLoss: a safetensors file that is not whole. Unavailable: I/O error.
   static absl::StatusOr<std::unique_ptr<DataSource>> Open(const v1::JobSpec& spec, DataPart part, int64_t classes);
 
-  // Number of samples, at least 1. text, tokens: floor((tokens - 1) / seq_len), sample i starts at token i * seq_len.
+  // Number of samples, at least 1. Of tokens: floor((tokens - 1) / seq_len), sample i starts at token i * seq_len.
   virtual int64_t samples() const = 0;
   virtual const SampleLayout& layout() const = 0;
 

@@ -1,35 +1,107 @@
-// Text, whose bytes are tokens, and token files of little-endian uint16. Read sample by sample from the file, not
-// mapped: a file that shrinks under a running job is an error to report, not a signal.
+// Sequences of tokens: text, whose bytes are tokens or which a tokenizer reads; token files; Megatron's. Tokens on disk
+// are read sample by sample, those that a tokenizer makes are made at once and kept.
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/file.h"
+#include "common/data/byte_order.h"
+#include "common/data/token_files.h"
 #include "common/status_macros.h"
+#include "common/tokenizer/tokenizer.h"
 #include "worker/data/sources.h"
 
 namespace penstock {
 namespace {
 
+// Text that a tokenizer reads when a job is loaded; more of it is better encoded once, into a token file.
+constexpr uint64_t kMaxEncodedBytes = uint64_t{256} << 20;
+
+// Where tokens come from, by their position in the whole dataset.
+class Tokens {
+ public:
+  virtual ~Tokens() = default;
+  virtual int64_t size() const = 0;
+  // Fills `tokens` with those from position `first` on. Errors: as DataSource::Read.
+  virtual absl::Status Read(int64_t first, std::vector<int64_t>* tokens) const = 0;
+  // "FILE: token 17", for errors.
+  virtual std::string PlaceOf(int64_t position) const = 0;
+};
+
+class TokensOnDisk final : public Tokens {
+ public:
+  TokensOnDisk(std::string path, TokenFiles files) : path_(std::move(path)), files_(std::move(files)) {}
+
+  int64_t size() const override { return files_.tokens(); }
+
+  absl::Status Read(int64_t first, std::vector<int64_t>* tokens) const override {
+    const size_t size = TokenBytes(files_.type);
+    std::vector<unsigned char> raw(tokens->size() * size);
+    PENSTOCK_RETURN_IF_ERROR(files_.run.ReadAt(static_cast<uint64_t>(first) * size, raw.data(), raw.size()));
+    for (size_t i = 0; i < tokens->size(); ++i) (*tokens)[i] = At(&raw[i * size]);
+    return absl::OkStatus();
+  }
+
+  std::string PlaceOf(int64_t position) const override {
+    if (files_.run.files() == 1) return absl::StrCat(path_, ": token ", position);
+    const FilePlace place = files_.run.PlaceOf(static_cast<uint64_t>(position) * TokenBytes(files_.type));
+    return absl::StrCat(place.path, ": byte ", place.byte, ": token ", position, " of the whole");
+  }
+
+ private:
+  int64_t At(const unsigned char* raw) const {
+    switch (files_.type) {
+      case TokenType::kUint8:
+        return *raw;
+      case TokenType::kUint16:
+        return LittleEndian16(raw);
+      case TokenType::kInt32:
+        return static_cast<int32_t>(LittleEndian32(raw));
+      default:
+        return LittleEndian32(raw);
+    }
+  }
+
+  const std::string path_;
+  const TokenFiles files_;
+};
+
+class EncodedTokens final : public Tokens {
+ public:
+  EncodedTokens(std::string path, std::vector<int32_t> tokens) : path_(std::move(path)), tokens_(std::move(tokens)) {}
+
+  int64_t size() const override { return static_cast<int64_t>(tokens_.size()); }
+  absl::Status Read(int64_t first, std::vector<int64_t>* tokens) const override {
+    std::copy_n(tokens_.begin() + first, tokens->size(), tokens->begin());
+    return absl::OkStatus();
+  }
+  std::string PlaceOf(int64_t position) const override {
+    return absl::StrCat(path_, ": token ", position, " of the encoded text");
+  }
+
+ private:
+  const std::string path_;
+  const std::vector<int32_t> tokens_;
+};
+
 class TokenSource final : public DataSource {
  public:
-  TokenSource(File file, Part part, int token_bytes, const TokenOptions& options)
-      : file_(std::move(file)), part_(part), token_bytes_(token_bytes), options_(options) {
+  TokenSource(std::unique_ptr<const Tokens> tokens, Part part, const TokenOptions& options)
+      : tokens_(std::move(tokens)), part_(part), options_(options) {
     layout_.input_dtype = layout_.target_dtype = v1::DTYPE_INT64;
     layout_.input_shape = layout_.target_shape = {options.seq_len};
     layout_.input_bytes = layout_.target_bytes = static_cast<size_t>(options.seq_len) * sizeof(int64_t);
   }
 
-  int64_t samples() const override { return (part_.end - part_.begin - 1) / options_.seq_len; }
+  int64_t samples() const override { return (part_.size() - 1) / options_.seq_len; }
   const SampleLayout& layout() const override { return layout_; }
 
   absl::Status Read(absl::Span<const SampleRef> samples, char* inputs, char* targets) const override {
-    std::string raw;
     // One token more than a sequence: targets are the inputs shifted by one.
     std::vector<int64_t> tokens(static_cast<size_t>(options_.seq_len) + 1);
     for (const SampleRef& sample : samples) {
-      PENSTOCK_RETURN_IF_ERROR(ReadTokens(part_.begin + sample.index * options_.seq_len, &raw, &tokens));
+      PENSTOCK_RETURN_IF_ERROR(tokens_->Read(part_.begin + sample.index * options_.seq_len, &tokens));
       if (inputs != nullptr) {
         PENSTOCK_RETURN_IF_ERROR(Check(sample, absl::MakeConstSpan(tokens).first(options_.seq_len), 0, options_.vocab));
         inputs = Put(tokens.data(), inputs);
@@ -44,24 +116,14 @@ class TokenSource final : public DataSource {
   }
 
  private:
-  // Reads tokens->size() tokens from position `first` of the file.
-  absl::Status ReadTokens(int64_t first, std::string* raw, std::vector<int64_t>* tokens) const {
-    raw->resize(tokens->size() * static_cast<size_t>(token_bytes_));
-    PENSTOCK_RETURN_IF_ERROR(file_.ReadAt(static_cast<uint64_t>(first * token_bytes_), raw->data(), raw->size()));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(raw->data());
-    for (size_t i = 0; i < tokens->size(); ++i) {
-      (*tokens)[i] = token_bytes_ == 1 ? bytes[i] : bytes[2 * i] | bytes[2 * i + 1] << 8;
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status Check(const SampleRef& sample, absl::Span<const int64_t> tokens, int64_t shift, int64_t bound) const {
-    if (bound == 0) return absl::OkStatus();
     for (size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i] < bound) continue;
+      if (tokens[i] >= 0 && (bound == 0 || tokens[i] < bound)) continue;
       const int64_t position = part_.begin + sample.index * options_.seq_len + shift + static_cast<int64_t>(i);
-      return absl::InvalidArgumentError(absl::StrCat(file_.path(), ": token ", position, " is ", tokens[i],
-                                                     ", but the model's vocabulary has ", bound, " entries"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(tokens_->PlaceOf(position), " is ", tokens[i],
+                       tokens[i] < 0 ? ": tokens are not negative"
+                                     : absl::StrCat(", but the model's vocabulary has ", bound, " entries")));
     }
     return absl::OkStatus();
   }
@@ -71,12 +133,26 @@ class TokenSource final : public DataSource {
     return std::copy(from, from + layout_.input_bytes, to);
   }
 
-  const File file_;
+  const std::unique_ptr<const Tokens> tokens_;
   const Part part_;
-  const int token_bytes_;
   const TokenOptions options_;
   SampleLayout layout_;
 };
+
+// The text of all files, one after the other, as tokens.
+absl::StatusOr<std::unique_ptr<const Tokens>> EncodeText(const std::string& path, const TokenFiles& files,
+                                                         const TokenOptions& options) {
+  if (files.run.bytes() > kMaxEncodedBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", files.run.bytes(), " bytes of text; a tokenizer reads at most ", kMaxEncodedBytes,
+                     " when a job is loaded: encode it once into a file of the format tokens"));
+  }
+  PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Open(*options.tokenizer));
+  std::string text(files.run.bytes(), '\0');
+  PENSTOCK_RETURN_IF_ERROR(files.run.ReadAt(0, text.data(), text.size()));
+  PENSTOCK_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer->Encode(text));
+  return std::make_unique<EncodedTokens>(path, std::move(tokens));
+}
 
 }  // namespace
 
@@ -84,21 +160,20 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenTokens(const v1::Dataset& datase
   if (options.seq_len < 1) {
     return absl::InvalidArgumentError(absl::StrCat(dataset.path(), ": data.seq_len must be at least 1"));
   }
-  const int token_bytes = dataset.format() == v1::Dataset::FORMAT_TOKENS ? 2 : 1;
-  PENSTOCK_ASSIGN_OR_RETURN(File file, File::OpenToRead(dataset.path()));
-  PENSTOCK_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
-  if (bytes == 0) return absl::InvalidArgumentError(absl::StrCat(dataset.path(), ": is empty"));
-  if (bytes % token_bytes != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(dataset.path(), ": has ", bytes, " bytes; tokens are 2 bytes each, so half of one is missing"));
+  PENSTOCK_ASSIGN_OR_RETURN(TokenFiles files, OpenTokenFiles(dataset));
+  std::unique_ptr<const Tokens> tokens;
+  if (dataset.format() == v1::Dataset::FORMAT_TEXT && options.tokenizer != nullptr) {
+    PENSTOCK_ASSIGN_OR_RETURN(tokens, EncodeText(dataset.path(), files, options));
+  } else {
+    tokens = std::make_unique<TokensOnDisk>(dataset.path(), std::move(files));
   }
-  PENSTOCK_ASSIGN_OR_RETURN(const Part part, PartOf(dataset, static_cast<int64_t>(bytes) / token_bytes));
-  if (part.end - part.begin <= options.seq_len) {
-    return absl::InvalidArgumentError(absl::StrCat(dataset.path(), ": its part has ", part.end - part.begin,
+  PENSTOCK_ASSIGN_OR_RETURN(const Part part, PartOf(dataset, tokens->size()));
+  if (part.size() <= options.seq_len) {
+    return absl::InvalidArgumentError(absl::StrCat(dataset.path(), ": its part has ", part.size(),
                                                    " tokens; one sequence and its targets need ", options.seq_len + 1,
                                                    " (data.seq_len + 1)"));
   }
-  return std::make_unique<TokenSource>(std::move(file), part, token_bytes, options);
+  return std::make_unique<TokenSource>(std::move(tokens), part, options);
 }
 
 }  // namespace penstock

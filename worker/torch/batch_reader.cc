@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/data/identity.h"
 #include "common/micro_batch.h"
 #include "common/status_macros.h"
 #include "worker/data/batch.h"
@@ -22,7 +23,10 @@ absl::StatusOr<BatchReader> BatchReader::Open(const v1::JobSpec& spec, int64_t m
   reader.batch_size_ = spec.train().batch_size();
   reader.micro_batches_ = micro_batches;
   reader.sequential_ = spec.data().sequential();
+  if (spec.data().train().path().empty()) return reader;
   PENSTOCK_ASSIGN_OR_RETURN(reader.train_, DataSource::Open(spec, DataPart::kTrain, classes));
+  PENSTOCK_ASSIGN_OR_RETURN(reader.identity_, IdentityOf(spec.data()));
+  reader.identity_.set_samples(static_cast<uint64_t>(reader.train_->samples()));
   if (spec.data().has_eval()) {
     PENSTOCK_ASSIGN_OR_RETURN(reader.eval_, DataSource::Open(spec, DataPart::kEval, classes));
   }
@@ -35,6 +39,7 @@ absl::Status BatchReader::BeginPass(const Pass& pass) {
   source_ = nullptr;
   switch (pass.mode) {
     case v1::PASS_TRAIN:
+      if (train_ == nullptr) return absl::FailedPreconditionError("the job was loaded without its training data");
       source_ = train_.get();
       samples_ = TrainBatch(seed_, pass.step, batch_size_, source_->samples(), sequential_);
       return absl::OkStatus();

@@ -16,7 +16,8 @@ namespace penstock {
 
 class BatchReader {
  public:
-  // Opens the job's training data, and its evaluation data if it has any.
+  // Opens the job's training data, and its evaluation data if it has any. A spec whose data.train has no path only
+  // generates: nothing is opened.
   // Args:    micro_batches: the plan's. classes: as DataSource::Open.
   // Errors:  as DataSource::Open.
   static absl::StatusOr<BatchReader> Open(const v1::JobSpec& spec, int64_t micro_batches, int64_t classes);
@@ -24,8 +25,11 @@ class BatchReader {
   // Mini-batches of evaluation data; 0 without any.
   int64_t eval_batches() const { return eval_ == nullptr ? 0 : EvalBatches(batch_size_, eval_->samples()); }
 
+  // The training data, as they were when opened; no files: there are none.
+  const v1::DataIdentity& identity() const { return identity_; }
+
   // Chooses the pass's samples. Generation has its tokens in the pass.
-  // Errors: FailedPrecondition: evaluation without evaluation data. InvalidArgument: no such evaluation batch.
+  // Errors: FailedPrecondition: training or evaluation without such data. InvalidArgument: no such evaluation batch.
   absl::Status BeginPass(const Pass& pass);
 
   // [samples, ...] of a micro-batch of the pass, on the CPU.
@@ -42,8 +46,9 @@ class BatchReader {
   int64_t batch_size_ = 0;
   int64_t micro_batches_ = 0;
   bool sequential_ = false;
-  std::unique_ptr<DataSource> train_;
-  std::unique_ptr<DataSource> eval_;    // null: none
+  std::unique_ptr<DataSource> train_;  // null: none
+  std::unique_ptr<DataSource> eval_;   // null: none
+  v1::DataIdentity identity_;
   const DataSource* source_ = nullptr;  // the pass's; null: generation
   std::vector<SampleRef> samples_;
   std::vector<int64_t> tokens_;  // generation

@@ -278,7 +278,10 @@ void TorchRank::Discard() {
 v1::LoadReply TorchRank::Describe() const {
   v1::LoadReply reply = description_;
   reply.set_step(step_);
-  if (reader_.has_value()) reply.set_eval_batches(reader_->eval_batches());
+  if (reader_.has_value()) {
+    reply.set_eval_batches(reader_->eval_batches());
+    *reply.mutable_data() = reader_->identity();
+  }
   reply.set_allocated_bytes(memory_->AllocatedBytes());
   return reply;
 }

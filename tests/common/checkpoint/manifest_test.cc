@@ -54,6 +54,33 @@ TEST(ManifestTest, ComesBackFromItsText) {
   EXPECT_EQ(ManifestToJson(*read), text) << "the same manifest makes the same text";
 }
 
+TEST(DataPositionTest, FollowsFromTheStep) {
+  EXPECT_EQ(PositionAfter(0, 4, 10).epoch, 0u);
+  EXPECT_EQ(PositionAfter(2, 4, 10).offset, 8u);
+  EXPECT_EQ(PositionAfter(3, 4, 10).epoch, 1u);
+  EXPECT_EQ(PositionAfter(3, 4, 10).offset, 2u);
+  EXPECT_EQ(PositionAfter(1'000'000'007, 7, 3).epoch, 2'333'333'349u);
+}
+
+TEST(ManifestTest, NamesTheDataAndThePositionInThem) {
+  const ScratchDir dir;
+  Manifest manifest = WriteRanks(dir.path(), 12);
+  EXPECT_TRUE(ManifestFromJson(ManifestToJson(manifest))->data.files().empty()) << "as older ones";
+  manifest.spec.mutable_train()->set_batch_size(10);
+  manifest.data.set_samples(50);
+  v1::DataFile* file = manifest.data.add_files();
+  file->set_name("shard-0.bin");
+  file->set_bytes(1234);
+  file->set_sha256("abc");
+  const std::string text = ManifestToJson(manifest);
+  EXPECT_THAT(text, HasSubstr("\"epoch\": 2,"));
+  EXPECT_THAT(text, HasSubstr("\"offset\": 20,"));
+  const auto read = ManifestFromJson(text);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(MessageDifferencer::Equals(read->data, manifest.data));
+  EXPECT_EQ(ManifestToJson(*read), text);
+}
+
 TEST(ManifestTest, EveryFlippedBitAndEveryTruncationIsReported) {
   const ScratchDir dir;
   const std::string text = ManifestToJson(WriteRanks(dir.path(), 12));
