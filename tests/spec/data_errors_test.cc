@@ -31,7 +31,7 @@ class DataErrorsTest : public SpecTest {
     std::string vocab, merges;
     for (int byte = 0, hidden = 256; byte < 256; ++byte) {
       const bool visible = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-      char token[24];
+      char token[32];
       std::snprintf(token, sizeof(token), "\"\\u%04x\":%d", visible ? byte : hidden++, byte);
       vocab += (byte == 0 ? "{" : ",") + std::string(token);
     }

@@ -57,7 +57,7 @@ TEST(BpeTest, RepeatsAreJoinedFromTheLeft) {
 
 TEST(BpeTest, BytesThatAreNotUtf8ReadBackToThemselves) {
   const auto tokenizer = Parse(Vocab({"ab"}), "a b\n");
-  for (const std::string& text : {"ab\xff\xfe ab", "\xc3", "a\xed\xa0\x80z", "\xf4\x90\x80\x80", "\x80\x80"}) {
+  for (const std::string text : {"ab\xff\xfe ab", "\xc3", "a\xed\xa0\x80z", "\xf4\x90\x80\x80", "\x80\x80"}) {
     const auto ids = (*tokenizer)->Encode(text);
     ASSERT_TRUE(ids.ok());
     EXPECT_EQ((*tokenizer)->Decode(std::vector<int64_t>(ids->begin(), ids->end())), text);
