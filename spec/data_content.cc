@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/csv_file.h"
+#include "common/data/byte_order.h"
 #include "common/data/format.h"
 #include "common/data/token_files.h"
 #include "common/file.h"
@@ -23,16 +24,16 @@ constexpr uint64_t kMostTokenBytes = uint64_t{64} << 20;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 
 int64_t TokenAt(const char* bytes, TokenType type) {
-  const auto byte = [bytes](int i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << 8 * i; };
+  const auto* at = reinterpret_cast<const unsigned char*>(bytes);
   switch (type) {
     case TokenType::kUint8:
-      return byte(0);
+      return *at;
     case TokenType::kUint16:
-      return byte(0) | byte(1);
+      return LittleEndian16(at);
     case TokenType::kInt32:
-      return static_cast<int32_t>(byte(0) | byte(1) | byte(2) | byte(3));
+      return static_cast<int32_t>(LittleEndian32(at));
     case TokenType::kUint32:
-      return byte(0) | byte(1) | byte(2) | byte(3);
+      return LittleEndian32(at);
   }
   return 0;
 }
