@@ -24,6 +24,7 @@ Json StageObject(const v1::StageStatus& stage) {
           {"frames_received", stage.frames_received()},
           {"bytes_sent", stage.bytes_sent()},
           {"bytes_received", stage.bytes_received()},
+          {"shared_bytes_sent", stage.shared_bytes_sent()},
           {"busy", stage.busy()},
           {"peak_allocated_bytes", stage.peak_allocated_bytes()}};
 }

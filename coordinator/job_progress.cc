@@ -123,6 +123,7 @@ void JobProgress::OnCounters(int rank, const v1::Counters& counters) {
     stages_[s].set_frames_received(counters.frames_received());
     stages_[s].set_bytes_sent(counters.bytes_sent());
     stages_[s].set_bytes_received(counters.bytes_received());
+    stages_[s].set_shared_bytes_sent(counters.shared_bytes_sent());
     stages_[s].set_peak_allocated_bytes(counters.peak_allocated_bytes());
   }
 }

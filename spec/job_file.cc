@@ -46,6 +46,7 @@ ModelSection ReadSections(YamlMapping* file, const std::string& folder, YamlErro
   if (eval.present() || spec->data().has_eval()) *spec->mutable_eval() = ReadEvalSection(eval, errors);
   *spec->mutable_checkpoint() = ReadCheckpointSection(file->Mapping("checkpoint"), folder, errors);
   *spec->mutable_log() = ReadLogSection(file->Mapping("log"), errors);
+  *spec->mutable_transport() = ReadTransportSection(file->Mapping("transport"));
   file->Finish();
   return section;
 }

@@ -113,4 +113,11 @@ v1::Log ReadLogSection(YamlMapping section, YamlErrors* errors) {
   return log;
 }
 
+v1::Transport ReadTransportSection(YamlMapping section) {
+  v1::Transport transport;
+  transport.set_tcp_only(!section.Flag("shared_memory").value_or(true));
+  section.Finish();
+  return transport;
+}
+
 }  // namespace penstock

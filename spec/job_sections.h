@@ -18,6 +18,7 @@ v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors);
 v1::Eval ReadEvalSection(YamlMapping section, YamlErrors* errors);
 v1::Checkpoint ReadCheckpointSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
 v1::Log ReadLogSection(YamlMapping section, YamlErrors* errors);
+v1::Transport ReadTransportSection(YamlMapping section);
 
 }  // namespace penstock
 

@@ -84,7 +84,8 @@ std::string ToYaml(const v1::JobSpec& spec) {
   return absl::StrCat("version: 1\nkind: job\nname: ", YamlText(spec.name()), "\nmodel:\n", ModelToYaml(spec.model()),
                       DataToYaml(spec.data()), PipelineToYaml(spec.pipeline()), TrainToYaml(spec.train()),
                       spec.has_eval() ? EvalToYaml(spec.eval()) : "", CheckpointToYaml(spec.checkpoint()),
-                      "log: {every: ", spec.log().every(), ", hash: ", spec.log().hash() ? "true" : "false", "}\n");
+                      "log: {every: ", spec.log().every(), ", hash: ", spec.log().hash() ? "true" : "false", "}\n",
+                      "transport: {shared_memory: ", spec.transport().tcp_only() ? "false" : "true", "}\n");
 }
 
 }  // namespace penstock

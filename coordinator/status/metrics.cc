@@ -157,6 +157,8 @@ void AddStages(std::vector<MetricFamily>* families, const v1::ClusterStatus& clu
       [](const Stage& stage) { return static_cast<double>(stage.frames_received()); });
   add("penstock_stage_sent_bytes_total", "Bytes of tensors sent to neighbours.", MetricType::Counter,
       [](const Stage& stage) { return static_cast<double>(stage.bytes_sent()); });
+  add("penstock_stage_shared_sent_bytes_total", "Of these, bytes that went through shared memory.", MetricType::Counter,
+      [](const Stage& stage) { return static_cast<double>(stage.shared_bytes_sent()); });
   add("penstock_stage_received_bytes_total", "Bytes of tensors received from neighbours.", MetricType::Counter,
       [](const Stage& stage) { return static_cast<double>(stage.bytes_received()); });
 }

@@ -70,6 +70,7 @@ TEST_F(JobFileTest, FillsInEveryDefault) {
   EXPECT_EQ(spec->train().lr_schedule().name(), v1::LrSchedule::CONSTANT);
   EXPECT_EQ(spec->checkpoint().keep(), 3u);
   EXPECT_EQ(spec->log().every(), 10u);
+  EXPECT_FALSE(spec->transport().tcp_only());
   EXPECT_EQ(spec->model().input().dtype(), v1::DTYPE_INT64);
   EXPECT_EQ(spec->model().input().shape(0), 16);
   EXPECT_EQ(spec->model().layers(1).gpt_block().eps(), 1e-5);
@@ -146,12 +147,13 @@ TEST_F(JobFileTest, TakesTheNumberOfStagesFromAnExplicitSplit) {
 TEST_F(JobFileTest, AppliesOverridesLikeTheFileItself) {
   const absl::StatusOr<v1::JobSpec> spec =
       Read(Job(), {"train.steps=77", "pipeline.split=[2, 3]", "train.optimizer={name: sgd, lr: 0.5}", "log.hash=true",
-                   "model.layers.0.embedding.init_std=0.5", "checkpoint.dir=out"});
+                   "model.layers.0.embedding.init_std=0.5", "checkpoint.dir=out", "transport.shared_memory=false"});
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->train().steps(), 77u);
   EXPECT_EQ(spec->pipeline().split_sizes(1), 3u);
   EXPECT_EQ(spec->train().optimizer().lr(), 0.5);
   EXPECT_TRUE(spec->log().hash());
+  EXPECT_TRUE(spec->transport().tcp_only());
   EXPECT_EQ(spec->model().layers(0).embedding().init_std(), 0.5);
   EXPECT_EQ(spec->checkpoint().dir(), folder_ + "/out");
 }
@@ -187,7 +189,8 @@ TEST_F(JobFileTest, WritesAJobThatReadsBackTheSame) {
                   "  optimizer: {name: sgd, lr: 0.3, momentum: 0.9, weight_decay: 1e-4}\n"
                   "  lr_schedule: {name: linear, warmup_steps: 3, min_lr: 1e-5}\n"
                   "eval: {every: 5, batches: 2, sample: {prompt: \"a \\\"b\\\"\\n: #\", tokens: 4, temperature: 0.5}}\n"
-                  "checkpoint: {dir: 'with space', every: 5, keep: 2}\nlog: {every: 1, hash: true}\n");
+                  "checkpoint: {dir: 'with space', every: 5, keep: 2}\nlog: {every: 1, hash: true}\n"
+                  "transport: {shared_memory: false}\n");
 }
 
 TEST_F(JobFileTest, WritesEveryKindOfLayerSoThatItReadsBack) {

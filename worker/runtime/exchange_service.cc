@@ -7,8 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/grpc_status.h"
 #include "common/limits.h"
+#include "common/logging.h"
 #include "common/status_macros.h"
 #include "worker/runtime/frame_codec.h"
+#include "worker/runtime/shared_ring.h"
 
 namespace penstock {
 namespace {
@@ -16,6 +18,9 @@ namespace {
 // What a sender may have under way unread. With gRPC's measured window, which starts at 64 KiB, it waits for permission
 // several times a piece, and each wait costs both sides a switch of threads.
 constexpr size_t kWindowBytes = 4 * limits::kPieceBytes;
+
+// Slots of a ring that are given back together, one credit for them: a sender has the others meanwhile.
+constexpr int kSlotsPerCredit = 2;
 
 using ByteReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
@@ -32,7 +37,7 @@ class InboundStream final : public ByteReactor, public CreditStream {
   void SendCredit(const v1::Credit& credit) override {
     absl::MutexLock lock(&mu_);
     if (end_.has_value()) return;
-    pending_.MergeFrom(credit);  // ids are the same in all of them; grants add up
+    pending_.MergeFrom(credit);  // ids are the same in all of them; grants and slots add up
     has_pending_ = true;
     MaybeWrite();
   }
@@ -81,9 +86,61 @@ class InboundStream final : public ByteReactor, public CreditStream {
 
  private:
   absl::Status Take(grpc::ByteBuffer* message) {
-    PENSTOCK_ASSIGN_OR_RETURN(const ReceivedFrame frame, DecodeFrame(*message));
+    PENSTOCK_ASSIGN_OR_RETURN(ReceivedFrame frame, DecodeFrame(*message));
     message->Clear();
-    return receiver_->Deliver(*Link(), frame);
+    if (!frame.header.has_ring_slot()) return receiver_->Deliver(*Link(), frame);
+    PENSTOCK_RETURN_IF_ERROR(FindPayload(&frame));
+    PENSTOCK_RETURN_IF_ERROR(receiver_->Deliver(*Link(), frame));
+    GiveBack(frame.header.ring_slot());
+    return absl::OkStatus();
+  }
+
+  // The payload that lies in the ring. Its bytes may change while it is copied: the checksum is that of the copy.
+  absl::Status FindPayload(ReceivedFrame* frame) const {
+    const v1::Frame& header = frame->header;
+    if (ring_ == nullptr || header.ring_slot() >= static_cast<uint32_t>(ring_->slots()) ||
+        header.ring_bytes() > limits::kPieceBytes || frame->payload.size() > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(ToText(FromProto(header.key())), ": ", header.ring_bytes(), " bytes in slot ",
+                       header.ring_slot(), " of ", ring_ == nullptr ? 0 : ring_->slots(), " that this stream shares"));
+    }
+    frame->payload = FramePayload::Of({ring_->slot(static_cast<int>(header.ring_slot())), header.ring_bytes()});
+    return absl::OkStatus();
+  }
+
+  void GiveBack(uint32_t slot) {
+    absl::MutexLock lock(&mu_);
+    if (end_.has_value()) return;
+    Sign();
+    pending_.add_free_slots(slot);
+    if (pending_.free_slots_size() < kSlotsPerCredit) return;
+    has_pending_ = true;
+    MaybeWrite();
+  }
+
+  // Offers a sender of this host a ring. Without one its payloads come in the frames.
+  void OfferRing(const v1::Frame& opening) {
+    const bool share = receiver_->identity().shared_memory && !opening.boot().empty() && opening.boot() == BootId();
+    if (share) {
+      absl::StatusOr<std::unique_ptr<SharedRing>> ring = SharedRing::Create(limits::kRingSlots);
+      if (ring.ok()) ring_ = *std::move(ring);
+      LOG_IF(WARNING, !ring.ok()) << "tensors come by TCP: " << ring.status();
+    }
+    absl::MutexLock lock(&mu_);
+    if (ring_ != nullptr) {
+      Sign();
+      *pending_.mutable_ring() = ring_->offer();
+      has_pending_ = true;
+    }
+    corked_ = false;
+    if (!end_.has_value()) MaybeWrite();
+  }
+
+  void Sign() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const RankIdentity& identity = receiver_->identity();
+    pending_.set_job(identity.job);
+    pending_.set_plan_epoch(identity.plan_epoch);
+    pending_.set_receiver_incarnation(identity.incarnation);
   }
 
   absl::Status Attach(const grpc::ByteBuffer& message) {
@@ -93,6 +150,7 @@ class InboundStream final : public ByteReactor, public CreditStream {
           absl::StrCat("a frame of job ", frame.header.job(), "; this worker has nothing loaded"));
     }
     PENSTOCK_ASSIGN_OR_RETURN(const int link, receiver_->Attach(frame.header, self_));
+    OfferRing(frame.header);
     bool lost = false;
     {
       absl::MutexLock lock(&mu_);
@@ -152,7 +210,7 @@ class InboundStream final : public ByteReactor, public CreditStream {
   }
 
   void MaybeWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (writing_ || !has_pending_) return;
+    if (writing_ || corked_ || !has_pending_) return;
     outgoing_ = EncodeMessage(pending_);
     pending_.Clear();
     has_pending_ = false;
@@ -163,11 +221,13 @@ class InboundStream final : public ByteReactor, public CreditStream {
   const std::shared_ptr<Receiver> receiver_;
   std::shared_ptr<InboundStream> self_;  // until OnDone
   grpc::ByteBuffer incoming_;            // between StartRead and OnReadDone gRPC's, else the reactions'
+  std::unique_ptr<SharedRing> ring_;     // set before the first message is answered
 
   absl::Mutex mu_;
   std::optional<int> link_ ABSL_GUARDED_BY(mu_);  // once the first message has said it
-  int readers_ ABSL_GUARDED_BY(mu_) = 0;  // messages that are awaited or being copied
+  int readers_ ABSL_GUARDED_BY(mu_) = 0;          // messages that are awaited or being copied
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool corked_ ABSL_GUARDED_BY(mu_) = true;  // the first credit waits for the ring, so that it serves every tensor
   bool has_pending_ ABSL_GUARDED_BY(mu_) = false;
   bool detached_ ABSL_GUARDED_BY(mu_) = false;
   v1::Credit pending_ ABSL_GUARDED_BY(mu_);

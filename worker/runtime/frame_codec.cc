@@ -22,9 +22,7 @@ namespace {
 
 constexpr uint32_t kPayloadTag = (v1::Frame::kPayloadFieldNumber << 3) | 2;
 
-absl::Status NotAFrame(absl::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("not a frame: ", why));
-}
+absl::Status NotAFrame(absl::string_view why) { return absl::InvalidArgumentError(absl::StrCat("not a frame: ", why)); }
 
 // Reads bytes across slice borders.
 class Cursor {
@@ -97,6 +95,27 @@ absl::Status TakeField(uint64_t tag, Cursor* cursor, std::string* raw) {
   return absl::OkStatus();
 }
 
+// Sums what it has copied while that is in the cache, and never reads the source twice.
+class SummingCopy {
+ public:
+  explicit SummingCopy(char* dest) : dest_(dest) { XXH3_64bits_reset(&state_); }
+
+  void Append(absl::string_view bytes) {
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), kStride))) {
+      const size_t size = std::min(bytes.size(), kStride);
+      std::memcpy(dest_, bytes.data(), size);
+      XXH3_64bits_update(&state_, dest_, size);
+      dest_ += size;
+    }
+  }
+  uint64_t Sum() const { return XXH3_64bits_digest(&state_); }
+
+ private:
+  static constexpr size_t kStride = size_t{64} << 10;  // fits the smallest second-level cache twice
+  char* dest_;
+  XXH3_state_t state_;
+};
+
 }  // namespace
 
 uint64_t Checksum(absl::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -110,32 +129,35 @@ grpc::ByteBuffer EncodeFrame(const v1::Frame& header, std::shared_ptr<const void
     return grpc::ByteBuffer(&slice, 1);
   }
   head.push_back(static_cast<char>(kPayloadTag));
-  for (size_t left = payload.size(); ; left >>= 7) {
+  for (size_t left = payload.size();; left >>= 7) {
     head.push_back(static_cast<char>((left & 0x7f) | (left > 0x7f ? 0x80 : 0)));
     if (left <= 0x7f) break;
   }
   using Owner = std::shared_ptr<const void>;
-  const grpc::Slice slices[] = {
-      grpc::Slice(head),
-      grpc::Slice(const_cast<char*>(payload.data()), payload.size(),
-                  [](void* held) { delete static_cast<Owner*>(held); }, new Owner(std::move(owner)))};
+  const grpc::Slice slices[] = {grpc::Slice(head),
+                                grpc::Slice(
+                                    const_cast<char*>(payload.data()), payload.size(),
+                                    [](void* held) { delete static_cast<Owner*>(held); }, new Owner(std::move(owner)))};
   return grpc::ByteBuffer(slices, 2);
 }
 
+FramePayload FramePayload::Of(absl::string_view bytes) {
+  FramePayload payload;
+  payload.parts_.push_back(bytes);
+  payload.size_ = bytes.size();
+  return payload;
+}
+
+uint64_t CopyWithChecksum(char* dest, absl::string_view bytes) {
+  SummingCopy copy(dest);
+  copy.Append(bytes);
+  return copy.Sum();
+}
+
 uint64_t FramePayload::CopyTo(char* dest) const {
-  // Each part is summed right after it was copied, while it is in the cache.
-  if (parts_.size() == 1) {
-    std::memcpy(dest, parts_[0].data(), size_);
-    return XXH3_64bits(dest, size_);
-  }
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
-  for (const absl::string_view part : parts_) {
-    std::memcpy(dest, part.data(), part.size());
-    XXH3_64bits_update(&state, dest, part.size());
-    dest += part.size();
-  }
-  return XXH3_64bits_digest(&state);
+  SummingCopy copy(dest);
+  for (const absl::string_view part : parts_) copy.Append(part);
+  return copy.Sum();
 }
 
 // Splits a message into its header's bytes and its payload's parts.

@@ -22,18 +22,24 @@ namespace penstock {
 // XXH3-64 of `bytes`: what Frame.checksum holds.
 uint64_t Checksum(absl::string_view bytes);
 
+// Copies `bytes` to dest. Returns the checksum of what was copied, whatever becomes of `bytes` meanwhile.
+uint64_t CopyWithChecksum(char* dest, absl::string_view bytes);
+
 // Builds the message `header` + payload. The payload is referenced, not copied; `owner` is held until gRPC has let
 // go of it, which may be on one of gRPC's threads.
 // REQUIRES: header has no payload; payload.size() <= limits::kPieceBytes.
 grpc::ByteBuffer EncodeFrame(const v1::Frame& header, std::shared_ptr<const void> owner, absl::string_view payload);
 
-// The payload of a frame that arrived, in the memory in which gRPC received it.
+// The payload of a frame that arrived, in the memory in which gRPC received it or in which the sender has put it.
 class FramePayload {
  public:
   FramePayload() = default;
   // Not copyable: small slices hold their bytes inside themselves, and parts_ points there.
   FramePayload(FramePayload&&) = default;
   FramePayload& operator=(FramePayload&&) = default;
+
+  // Bytes that lie elsewhere (in shared memory) and outlive this.
+  static FramePayload Of(absl::string_view bytes);
 
   size_t size() const { return size_; }
   // Copies the payload to dest[0, size()). Returns its checksum.

@@ -21,6 +21,7 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "worker/runtime/frame_codec.h"
+#include "worker/runtime/shared_ring.h"
 
 namespace penstock {
 namespace {
@@ -54,6 +55,7 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
       : to_(absl::StrCat(identity.Describe(to_rank), " at ", identity.ranks[to_rank].address())),
         to_incarnation_(identity.ranks[to_rank].incarnation()),
         max_queued_(max_queued),
+        shared_memory_(identity.shared_memory),
         clock_(clock),
         on_end_(std::move(on_end)),
         stub_(OpenChannel(identity.ranks[to_rank].address())) {
@@ -74,7 +76,9 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     writer_ = std::thread([this] { BeginTensors(); });
     AddHold();
     StartRead(&incoming_);
+    if (shared_memory_) header_.set_boot(BootId());
     outgoing_ = EncodeFrame(header_, nullptr, {});
+    header_.clear_boot();
     StartWrite(&outgoing_);
     StartCall();
   }
@@ -191,13 +195,45 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
     if (credit.receiver_incarnation() != to_incarnation_) {
       return absl::AbortedError(absl::StrCat("credit from incarnation ", credit.receiver_incarnation(), " of ", to_));
     }
+    std::unique_ptr<SharedRing> ring = OpenRing(credit);
     {
       absl::MutexLock lock(&mu_);
       for (const v1::TensorKey& grant : credit.grants()) granted_[grant.step()].insert(FromProto(grant));
-      if (!PickNext()) return absl::OkStatus();
+      if (ring != nullptr) ring_.emplace(std::move(ring));
+      for (const uint32_t slot : credit.free_slots()) {
+        if (!ring_.has_value()) return absl::InvalidArgumentError(absl::StrCat(to_, " gives back a slot of no ring"));
+        PENSTOCK_RETURN_IF_ERROR(ring_->GiveBack(slot));
+      }
+      const bool resumed = !credit.free_slots().empty() && std::exchange(starved_, false);
+      if (!resumed && !PickNext()) return absl::OkStatus();
     }
     WritePiece();
     return absl::OkStatus();
+  }
+
+  // Maps the ring that this credit offers, the first time. Without it tensors go over the stream.
+  std::unique_ptr<SharedRing> OpenRing(const v1::Credit& credit) {
+    if (!credit.has_ring() || !shared_memory_) return nullptr;
+    {
+      absl::MutexLock lock(&mu_);
+      if (ring_.has_value()) return nullptr;
+    }
+    absl::StatusOr<std::unique_ptr<SharedRing>> ring = SharedRing::Open(credit.ring());
+    if (ring.ok()) return *std::move(ring);
+    LOG(WARNING) << "tensors go to " << to_ << " by TCP: " << ring.status();
+    return nullptr;
+  }
+
+  // Where the next piece goes: a slot of the ring, or nothing for the frame itself. False: every slot is taken, and the
+  // credit that gives one back goes on with this piece.
+  bool TakeSlot(size_t bytes, std::optional<uint32_t>* slot, char** memory) {
+    absl::MutexLock lock(&mu_);
+    if (!ring_.has_value() || broken_ || bytes < limits::kMinRingBytes) return true;
+    *slot = ring_->Take();
+    starved_ = !slot->has_value();
+    if (starved_) return false;
+    *memory = ring_->memory(**slot);
+    return true;
   }
 
   // Makes the first queued tensor that is granted the current one. Returns whether to call WritePiece.
@@ -245,22 +281,40 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   // only to queue never waits for the socket.
   void WritePiece() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const absl::string_view piece(current_->tensor.data + current_->offset, PieceBytes(*current_));
+    std::optional<uint32_t> slot;
+    char* shared = nullptr;
+    if (!TakeSlot(piece.size(), &slot, &shared)) return;
     header_.set_offset(current_->offset);
-    header_.set_checksum(Checksum(piece));
-    outgoing_ = EncodeFrame(header_, current_->tensor.owner, piece);
+    header_.clear_ring_slot();
+    header_.clear_ring_bytes();
+    if (slot.has_value()) {
+      header_.set_checksum(CopyWithChecksum(shared, piece));
+      header_.set_ring_slot(*slot);
+      header_.set_ring_bytes(static_cast<uint32_t>(piece.size()));
+      outgoing_ = EncodeFrame(header_, nullptr, {});
+    } else {
+      header_.set_checksum(Checksum(piece));
+      outgoing_ = EncodeFrame(header_, current_->tensor.owner, piece);
+    }
     {
       absl::MutexLock lock(&mu_);  // counted before it leaves: who has received it finds it counted
       ++counts_.frames_sent;
       counts_.bytes_sent += piece.size();
+      if (slot.has_value()) counts_.shared_bytes_sent += piece.size();
     }
     StartWrite(&outgoing_);
   }
 
   void Break() {
     bool release = false;
+    std::optional<Outgoing> unsent;  // freed without the lock
     {
       absl::MutexLock lock(&mu_);
       broken_ = true;
+      if (std::exchange(starved_, false)) {  // no slot will come, and no write is under way
+        unsent.swap(current_);
+        writing_ = false;
+      }
       release = ReleaseHold();
     }
     if (release) RemoveHold();
@@ -275,6 +329,7 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   const std::string to_;
   const uint64_t to_incarnation_;
   const size_t max_queued_;
+  const bool shared_memory_;
   Clock* const clock_;
   const OnEnd on_end_;
   grpc::GenericStub stub_;
@@ -286,6 +341,8 @@ class PeerSender::Stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   mutable absl::Mutex mu_;
   std::deque<Outgoing> queue_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, absl::flat_hash_set<BoundaryKey>> granted_ ABSL_GUARDED_BY(mu_);  // by pass
+  std::optional<RingWriter> ring_ ABSL_GUARDED_BY(mu_);  // once the receiver has offered it; then for good
+  bool starved_ ABSL_GUARDED_BY(mu_) = false;            // the current piece waits for a slot; writing_ stays true
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool begun_ ABSL_GUARDED_BY(mu_) = false;  // Send made a tensor current; the writer thread has not seen it
   bool broken_ ABSL_GUARDED_BY(mu_) = false;

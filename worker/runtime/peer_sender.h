@@ -1,5 +1,6 @@
-// The sending end of a stream: carries boundary tensors to one neighbour in one direction. Thread-safe.
-// Source: docs/wire.md, "Stream".
+// The sending end of a stream: carries boundary tensors to one neighbour in one direction, through shared memory where
+// the neighbour is on this host and offers some. Thread-safe.
+// Source: docs/wire.md, "Stream", "Shared memory".
 #ifndef PENSTOCK_WORKER_RUNTIME_PEER_SENDER_H_
 #define PENSTOCK_WORKER_RUNTIME_PEER_SENDER_H_
 
@@ -21,6 +22,7 @@ class PeerSender {
   struct Counts {
     uint64_t frames_sent = 0;
     uint64_t bytes_sent = 0;
+    uint64_t shared_bytes_sent = 0;  // part of bytes_sent: through shared memory
   };
   // Told once why the stream has ended; on one of gRPC's threads, so it must not destroy the sender.
   using OnEnd = std::function<void(const absl::Status& why)>;

@@ -73,15 +73,17 @@ absl::Status RankLinks::Send(const BoundaryKey& key, TensorView tensor) {
 }
 
 void RankLinks::Count(v1::Counters* counters) const {
-  uint64_t frames = 0, bytes = 0;
+  uint64_t frames = 0, bytes = 0, shared_bytes = 0;
   for (const auto& [key, link] : links_) {
     const PeerSender::Counts counts = link.sender->counts();
     frames += counts.frames_sent;
     bytes += counts.bytes_sent;
+    shared_bytes += counts.shared_bytes_sent;
   }
   const Mailbox::Counts mailbox = receiver_->mailbox().counts();
   counters->set_frames_sent(frames);
   counters->set_bytes_sent(bytes);
+  counters->set_shared_bytes_sent(shared_bytes);
   counters->set_frames_received(mailbox.frames_received);
   counters->set_bytes_received(mailbox.bytes_received);
   counters->set_frames_dropped(mailbox.frames_dropped);

@@ -55,7 +55,8 @@ absl::StatusOr<RankPlan> ReadRankPlan(const v1::LoadRequest& request) {
                      .plan_epoch = request.plan_epoch(),
                      .incarnation = request.incarnation(),
                      .rank = rank,
-                     .ranks = {request.ranks().begin(), request.ranks().end()}};
+                     .ranks = {request.ranks().begin(), request.ranks().end()},
+                     .shared_memory = !request.spec().transport().tcp_only()};
   for (int i = 0; i < ranks; ++i) {
     if (static_cast<int>(request.ranks(i).rank()) != i) {
       return absl::InvalidArgumentError(absl::StrCat("neighbour ", i, " is given as rank ", request.ranks(i).rank()));

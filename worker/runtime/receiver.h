@@ -31,6 +31,7 @@ struct RankIdentity {
   int rank = 0;
   std::vector<v1::Neighbour> ranks;  // by rank
   std::vector<int> rank_of_stage;
+  bool shared_memory = true;  // between workers of one host, where both find that they can
 
   // The stage that makes what `key` names; nothing when the plan has none.
   std::optional<int> SourceStage(const BoundaryKey& key) const;

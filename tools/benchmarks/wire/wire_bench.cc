@@ -2,6 +2,7 @@
 // tensor, checksum on. Driven by tools/benchmarks/wire/run over stdin and stdout; rank 0 measures.
 //
 // Lines in:  "peer HOST:PORT RAW_PORT" once; then, to both ranks alike,
+//            "shared_memory 0" or "1"  -> nothing; whether what follows may use it (at first: yes)
 //            "throughput BYTES COUNT"  -> {"gb_per_s": ...}
 //            "latency BYTES COUNT"     -> {"one_way_us": ..., "p99_us": ...}   half of a round trip
 //            "raw_latency BYTES COUNT" -> the same over a bare TCP connection
@@ -91,6 +92,8 @@ class Bench {
     const int on = 1;
     setsockopt(raw_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   }
+
+  void ShareMemory(bool shared) { shared_memory_ = shared; }
 
   void Throughput(size_t bytes, uint64_t count) {
     Connect(bytes);
@@ -226,8 +229,12 @@ class Bench {
   // both receivers are set before a stream opens.
   void Connect(size_t bytes) {
     ++epoch_;
-    RankIdentity identity{
-        .job = "wire", .plan_epoch = epoch_, .incarnation = 1, .rank = rank_, .rank_of_stage = {0, 1}};
+    RankIdentity identity{.job = "wire",
+                          .plan_epoch = epoch_,
+                          .incarnation = 1,
+                          .rank = rank_,
+                          .rank_of_stage = {0, 1},
+                          .shared_memory = shared_memory_};
     for (int i = 0; i < 2; ++i) {
       v1::Neighbour neighbour;
       neighbour.set_rank(static_cast<uint32_t>(i));
@@ -277,6 +284,7 @@ class Bench {
   std::string address_, peer_;
   int listener_ = -1, raw_ = -1, raw_port_ = 0;
   uint64_t epoch_ = 0;
+  bool shared_memory_ = true;
   size_t bytes_ = 0;
   std::shared_ptr<StopSignal> stop_;
   std::shared_ptr<Receiver> receiver_;
@@ -295,6 +303,12 @@ int Main(int rank) {
       int raw_port = 0;
       words >> address >> raw_port;
       bench.Meet(address, raw_port);
+      continue;
+    }
+    if (command == "shared_memory") {
+      bool shared = false;
+      words >> shared;
+      bench.ShareMemory(shared);
       continue;
     }
     size_t bytes = 0;
