@@ -126,7 +126,7 @@ class Drawing {
       entry(std::string(1, kind.letter), absl::StrCat(std::string(1, kind.letter), " ", kind.meaning));
     }
     entry("idle", "idle");
-    if (timeline::HasLaterStages(simulation_)) entry("F later", "paler, small: a rank's later stages");
+    if (timeline::HasLaterStages(simulation_)) entry("F later", "muted, small: a rank's later stages");
     if (options_.memory_text) entry("kept", "activations kept");
     if (options_.critical_path && !narrow_) entry("critical", "critical path");
   }
