@@ -116,8 +116,9 @@ bool AttentionRule(const RuleContext& context) {
   LayerCost& cost = context.info->cost;
   const int64_t row = context.input().Bytes();
   cost.deferred_bytes = AttentionDeferredBytes(sizes);
-  // The gradients of attention's output and of queries, keys and values, beside those that came in.
-  cost.working_bytes = 5 * row;
+  // The gradients of attention's output and of queries, keys and values, beside what waits at last: fewer wait where
+  // heads are grouped, and a rotation makes one more.
+  cost.working_bytes = grouped ? 11 * row / 2 : (attention.rotary() ? 6 : 4) * row;
   cost.activation_bytes = row + AttentionBytes(sizes, attention.rotary(), true) + (attention.dropout() > 0 ? row : 0);
   cost.memory_bytes = (attention.dropout() > 0 ? 3.0 : 0.0) * row;
   return true;

@@ -20,7 +20,6 @@ bool EmbeddingRule(const RuleContext& context) {
   context.info->cost.activation_bytes = context.input().Bytes();
   context.info->ends.keeps_input = true;
   context.info->cost.deferred_bytes = context.input().Bytes() + context.info->output.Bytes();
-  context.info->cost.working_bytes = context.info->output.Bytes();
   context.info->cost.memory_bytes = context.input().Bytes() + 2.0 * context.info->output.Bytes();
   return true;
 }

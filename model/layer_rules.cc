@@ -33,6 +33,7 @@ bool ResidualRule(const RuleContext& context) {
     cost.activation_bytes += info.cost.activation_bytes;
     cost.deferred_bytes += info.cost.deferred_bytes;
     cost.working_bytes = std::max(cost.working_bytes, info.cost.working_bytes);
+    cost.gradient_bytes = std::max(cost.gradient_bytes, info.cost.gradient_bytes);
     cost.memory_bytes += info.cost.memory_bytes;
     cost.fixed_forward_us += info.cost.fixed_forward_us;
     cost.fixed_backward_us += info.cost.fixed_backward_us;

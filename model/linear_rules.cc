@@ -18,7 +18,7 @@ void SetKernelCost(const RuleContext& context) {
   cost.activation_bytes = input;
   context.info->ends.keeps_input = true;
   cost.deferred_bytes = input + output;
-  cost.working_bytes = std::max(input, output);  // the output on its way, or the input's gradient
+  cost.working_bytes = input;  // its gradient
 }
 
 // x @ weight^T (+ bias) over the last dimension: 2 FLOPs a weight and position forward, twice that backward.
@@ -74,6 +74,20 @@ bool PoolRule(const RuleContext& context, const v1::Pool& pool) {
   return true;
 }
 
+// oneDNN multiplies copies of its own, in blocks of 16 channels, but where the kernel is a single pixel; with a stride
+// it may take a way that holds three tensors of the input's size. Found by measuring, with AVX-512.
+int64_t ConvolutionWorkingBytes(const RuleContext& context) {
+  const v1::Conv2d& conv = context.layer.conv2d();
+  const auto blocked = [](const TensorType& image) {
+    return image.Bytes() / image.shape[0] * ((image.shape[0] + 15) / 16 * 16);
+  };
+  const int64_t input = context.input().Bytes(), copies = blocked(context.input()) + blocked(context.info->output);
+  if (conv.stride() == 1) {
+    return conv.kernel() == 1 ? input : std::max(2 * input, copies);
+  }
+  return conv.kernel() > 1 && conv.out() < 16 ? 3 * input : std::max(3 * input, copies);
+}
+
 }  // namespace
 
 bool LinearRule(const RuleContext& context) {
@@ -102,7 +116,9 @@ bool Conv2dRule(const RuleContext& context) {
   if (conv.bias()) context.AddParameter("bias", {conv.out()}, FanInInit(fan_in), false);
   context.SetOutput(Slide(in, conv.out(), conv.kernel(), conv.stride(), conv.padding()));
   context.info->cost.forward_flops = 2.0 * context.info->output.Elements() * fan_in;
+  context.info->cost.gradient_bytes = weight.Elements() * DTypeBytes(v1::DTYPE_FLOAT32);
   SetKernelCost(context);
+  context.info->cost.working_bytes = ConvolutionWorkingBytes(context);
   return true;
 }
 
@@ -117,7 +133,13 @@ bool MaxPoolRule(const RuleContext& context) {
 // The backward pass needs the input's shape alone.
 bool AvgPoolRule(const RuleContext& context) {
   if (!PoolRule(context, context.layer.avg_pool())) return false;
-  context.info->cost.activation_bytes = 0;
+  LayerCost& cost = context.info->cost;
+  cost.activation_bytes = 0;
+  // A tensor of the input's shape tells it to torch, but where one window covers the image.
+  const v1::Pool& pool = context.layer.avg_pool();
+  const std::vector<int64_t>& in = context.input().shape;
+  const bool global = pool.padding() == 0 && pool.kernel() == in[1] && pool.kernel() == in[2];
+  if (!global) cost.working_bytes += context.input().Bytes();
   return true;
 }
 

@@ -72,9 +72,12 @@ struct LayerCost {
   int shared_from = 0;  // meaningless while shared_bytes is 0
   // Kept from the input gradient to the weight gradient: the factors of weight gradients that can wait.
   int64_t deferred_bytes = 0;
-  // The most that F or I hold beyond what is kept: beyond activation_bytes, and for I beyond deferred_bytes too.
-  // Inputs, outputs and gradients on their way, and temporaries.
+  // The most that F, I or W hold beyond the larger of activation_bytes and deferred_bytes: inputs, outputs and gradients
+  // on their way, and temporaries.
   int64_t working_bytes = 0;
+  // What adding up a weight's gradient holds besides, whatever the number of samples: a kernel's own gradient. Products
+  // and rows of tables go straight into the sum.
+  int64_t gradient_bytes = 0;
   double memory_bytes = 0;       // read and written in a forward pass, for kinds that are bound by memory
   double fixed_forward_us = 0;   // delay layers: per micro-batch, whatever its size
   double fixed_backward_us = 0;  // input and weight gradients together

@@ -27,7 +27,7 @@ bool BatchNormRule(const RuleContext& context) {
   context.AddBuffer("running_var", {shape[0]}, 1);
   context.SetOutput(shape);
   context.info->cost.activation_bytes = context.input().Bytes();
-  context.info->cost.working_bytes = 2 * context.input().Bytes();  // gradients in and out
+  context.info->cost.working_bytes = 3 * context.input().Bytes();  // gradients in and out, a temporary
   context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 3.0 * context.input().Bytes();  // two reads, one write
   return true;

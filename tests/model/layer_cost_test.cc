@@ -19,19 +19,26 @@ TEST(LayerCostTest, LinearIsTwoOperationsAWeightAndPosition) {
   const LayerCost cost = CostOf("linear { out: 5 }", {3, 7});
   EXPECT_EQ(cost.forward_flops, 2 * 3 * 7 * 5);
   EXPECT_EQ(cost.backward_flops, 2 * cost.forward_flops);
-  EXPECT_EQ(cost.activation_bytes, 3 * 7 * 4);  // its input
+  EXPECT_EQ(cost.weight_flops, cost.forward_flops);
+  EXPECT_EQ(cost.activation_bytes, 3 * 7 * 4);            // its input
+  EXPECT_EQ(cost.deferred_bytes, 3 * 7 * 4 + 3 * 5 * 4);  // with its output's gradient
+  EXPECT_EQ(cost.gradient_bytes, 0);                      // the product goes straight into the sum
 }
 
 TEST(LayerCostTest, Conv2dIsTwoOperationsAKernelWeightAndPixel) {
   const LayerCost cost = CostOf("conv2d { out: 8 kernel: 3 padding: 1 }", {4, 5, 6});
   EXPECT_EQ(cost.forward_flops, 2 * (8 * 5 * 6) * (4 * 3 * 3));
+  EXPECT_EQ(cost.weight_flops, cost.forward_flops);
   EXPECT_EQ(cost.activation_bytes, 4 * 5 * 6 * 4);
+  EXPECT_EQ(cost.deferred_bytes, 4 * 5 * 6 * 4 + 8 * 5 * 6 * 4);
+  EXPECT_EQ(cost.gradient_bytes, 8 * 4 * 3 * 3 * 4);  // a kernel's own, before it is added
 }
 
 TEST(LayerCostTest, EmbeddingKeepsItsTokens) {
   const LayerCost cost = CostOf("embedding { vocab: 10 dim: 6 }", {4}, v1::DTYPE_INT64);
   EXPECT_EQ(cost.forward_flops, 0);
   EXPECT_EQ(cost.activation_bytes, 4 * 8);
+  EXPECT_EQ(cost.deferred_bytes, 4 * 8 + 4 * 6 * 4);    // with its output's gradient
   EXPECT_EQ(cost.memory_bytes, 4 * 8 + 2 * 4 * 6 * 4);  // tokens; rows read, rows written
 }
 
@@ -54,6 +61,9 @@ TEST(LayerCostTest, GptBlockAgreesWithItsTermsOneByOne) {
   const int64_t scores = 2 * kT * kT * kD;                                     // q·k and scores·v, all heads
   EXPECT_EQ(cost.forward_flops, 2 * kT * matrices + 2 * scores);
   EXPECT_EQ(cost.backward_flops, 2 * cost.forward_flops);
+  EXPECT_EQ(cost.weight_flops, 2 * kT * matrices);  // attention's scores have no weights
+  // Inputs and output gradients of qkv (1 + 3 rows), proj (1 + 1), fc (1 + 4), proj (4 + 1).
+  EXPECT_EQ(cost.deferred_bytes, 4 * 16 * kT * kD);
   // x, ln_1, q, k, v, attention's output, x + attention, ln_2, fc (4 wide), gelu (4 wide): 16 rows of the width;
   // the logarithm of each row's sum; mean and deviation of two norms.
   EXPECT_EQ(cost.activation_bytes, 4 * (16 * kT * kD + kT * kH + 4 * kT));
@@ -65,6 +75,9 @@ TEST(LayerCostTest, LlamaBlockAgreesWithItsTermsOneByOne) {
   constexpr int64_t kT = 6, kD = 8, kH = 2, kF = 32;
   const LayerCost cost = CostOf("llama_block { heads: 2 hidden: 32 }", {kT, kD});
   EXPECT_EQ(cost.forward_flops, 2 * kT * (4 * kD * kD + 3 * kD * kF) + 4 * kT * kT * kD);
+  EXPECT_EQ(cost.weight_flops, 2 * kT * (4 * kD * kD + 3 * kD * kF));
+  // Inputs and output gradients: q, k, v share one (1 + 3 rows), o (1 + 1), gate and up share one (1, 2 wide), down.
+  EXPECT_EQ(cost.deferred_bytes, 4 * (8 * kT * kD + 3 * kT * kF));
   // x, ln_1; q, k, v, output; x + attention, ln_2; gate, up; sums; 1/rms twice.
   EXPECT_EQ(cost.activation_bytes, 4 * (8 * kT * kD + 2 * kT * kF + kT * kH + 2 * kT));
   // Keys and values of grouped heads are repeated to all: they take as much.
@@ -88,12 +101,36 @@ TEST(LayerCostTest, ResidualAddsUpItsBlock) {
   EXPECT_EQ(cost.forward_flops, linear.forward_flops);
   EXPECT_EQ(cost.activation_bytes, linear.activation_bytes + relu.activation_bytes);
   EXPECT_EQ(cost.memory_bytes, relu.memory_bytes + 3 * 3 * 8 * 4);
+  EXPECT_EQ(cost.weight_flops, linear.weight_flops);
+  EXPECT_EQ(cost.deferred_bytes, linear.deferred_bytes);
+  // The other way round, relu's output is linear's input: one tensor.
+  const LayerCost joined =
+      CostOf("residual { block { name: 'l.a' relu {} } block { name: 'l.b' linear { out: 8 } } }", {3, 8});
+  EXPECT_EQ(joined.activation_bytes, relu.activation_bytes);
+}
+
+TEST(LayerCostTest, ATensorThatTwoLayersKeepIsNamedWithTheLayerThatMadeIt) {
+  const ModelInfo info = InferModel(MakeModel(v1::DTYPE_FLOAT32, {2, 4, 4},
+                                              {{"bn", "batch_norm {}"},
+                                               {"relu", "relu {}"},
+                                               {"flat", "flatten {}"},
+                                               {"drop", "dropout { p: 0 }"},
+                                               {"fc", "linear { out: 8 }"},
+                                               {"gelu", "gelu {}"},
+                                               {"last", "linear { out: 3 }"}}))
+                             .value();
+  std::vector<int64_t> shared;
+  for (const LayerInfo& layer : info.layers) shared.push_back(layer.cost.shared_bytes);
+  // fc keeps what relu made, through two views; gelu keeps its input, so that the last layer's is its own.
+  EXPECT_EQ(shared, (std::vector<int64_t>{0, 0, 0, 0, 2 * 4 * 4 * 4, 0, 0}));
+  EXPECT_EQ(info.layers[4].cost.shared_from, 1);
 }
 
 TEST(LayerCostTest, DelayTakesItsTimeWhateverTheSample) {
   const LayerCost cost = CostOf("delay { forward_us: 10 input_grad_us: 3 weight_grad_us: 4 }", {1000});
   EXPECT_EQ(cost.fixed_forward_us, 10);
   EXPECT_EQ(cost.fixed_backward_us, 7);
+  EXPECT_EQ(cost.fixed_weight_us, 4);
   EXPECT_EQ(cost.forward_flops, 0);
   EXPECT_EQ(cost.activation_bytes, 0);
 }

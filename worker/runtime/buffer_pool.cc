@@ -9,7 +9,6 @@
 #include "absl/numeric/bits.h"
 #include "absl/synchronization/mutex.h"
 #include "common/limits.h"
-#include "common/logging.h"
 
 namespace penstock {
 namespace {
@@ -55,7 +54,7 @@ std::shared_ptr<char[]> BufferPool::Get(size_t bytes) {
   }
   if (buffer == nullptr) {
     buffer = static_cast<char*>(std::aligned_alloc(limits::kTensorAlignment, size));
-    CHECK(buffer != nullptr) << "out of memory for a received tensor of " << bytes << " bytes";
+    if (buffer == nullptr) return nullptr;
   }
   return std::shared_ptr<char[]>(buffer, [size, shelf = shelf_](char* memory) {
     {

@@ -14,7 +14,7 @@ class BufferPool {
   explicit BufferPool(size_t max_free_bytes);
 
   // Memory of at least `bytes`, aligned to limits::kTensorAlignment, not initialised. Goes back to the pool with its
-  // last reference, on whatever thread that is; it may outlive the pool.
+  // last reference, on whatever thread that is; it may outlive the pool. Null when the host refuses the memory.
   std::shared_ptr<char[]> Get(size_t bytes);
 
   // Bytes that wait for their next use.

@@ -72,6 +72,12 @@ absl::Status Mailbox::Reserve(const ReceivedFrame& frame, const BoundaryKey& key
     entry.meta = std::move(meta);
     entry.total_bytes = header.total_bytes();
     entry.data = pool_.Get(entry.total_bytes);
+    if (entry.data == nullptr) {
+      const size_t bytes = entry.total_bytes;
+      entries_.erase(found);
+      return absl::ResourceExhaustedError(absl::StrCat(ToText(key), ": the host refused memory for its ", bytes,
+                                                       " bytes; give the worker more, or take smaller micro-batches"));
+    }
     counts_.held_bytes += entry.total_bytes;
   } else if (entry.meta != meta || entry.total_bytes != header.total_bytes()) {
     return absl::InvalidArgumentError(absl::StrCat(ToText(key), ": its pieces differ in dtype, shape or size"));

@@ -48,7 +48,8 @@ class Mailbox {
   // Checks a piece, reserves memory for its tensor if it is the first one, and copies it in. Pieces may come in any
   // order; a duplicate or a stale one is dropped and counted.
   // Errors: InvalidArgument: outside what the plan allows, or at odds with earlier pieces. ResourceExhausted: without
-  //         credit. DataLoss: the checksum. All name the key. After an error the tensor will not become complete.
+  //         credit, or the host refuses the memory. DataLoss: the checksum. All name the key. After an error the tensor
+  //         will not become complete.
   absl::Status Deposit(const ReceivedFrame& frame);
 
   // Waits for the tensor and hands it out. REQUIRES: keys are taken in the order of BeginRange's list.

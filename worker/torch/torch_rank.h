@@ -60,7 +60,6 @@ class TorchRank final : public LoadedRank {
 
   absl::Status Build(const v1::LoadRequest& request, Clock* clock);
   absl::Status BuildStages(const v1::LoadRequest& request, const ModelInfo& model, Clock* clock);
-  absl::Status CheckBatchNorm(const ModelInfo& model) const;
   // Whether the job marks the layer to run forward again inside its own backward pass.
   bool RecomputesLayer(uint32_t layer) const;
 

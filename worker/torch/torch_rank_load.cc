@@ -55,7 +55,6 @@ absl::Status TorchRank::Build(const v1::LoadRequest& request, Clock* clock) {
                                                    spec_.pipeline().recompute_layers_size(), " layers, the model has ",
                                                    model.layers.size()));
   }
-  PENSTOCK_RETURN_IF_ERROR(CheckBatchNorm(model));
   at::set_num_threads(std::max<int>(1, spec_.train().threads()));
   PENSTOCK_RETURN_IF_ERROR(BuildStages(request, model, clock));
   if (static_cast<int>(rank_) < plan_.train_size()) {
@@ -106,20 +105,6 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
 bool TorchRank::RecomputesLayer(uint32_t layer) const {
   const v1::Pipeline& pipeline = spec_.pipeline();
   return pipeline.recompute() == v1::Pipeline::RECOMPUTE_LAYERS && pipeline.recompute_layers(static_cast<int>(layer));
-}
-
-// An unbiased variance needs two values.
-absl::Status TorchRank::CheckBatchNorm(const ModelInfo& model) const {
-  for (int i = 0; i < spec_.model().layers_size(); ++i) {
-    const LayerInfo& info = model.layers[i];
-    if (spec_.model().layers(i).kind_case() != v1::Layer::kBatchNorm) continue;
-    const int64_t values = info.input.Elements() / info.input.shape[0] * spec_.train().batch_size();
-    if (values >= 2) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("layer ", info.name,
-                     ": batch_norm needs at least two values a channel in a mini-batch; raise train.batch_size"));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::SaveReply> TorchRank::Save(uint64_t step, const std::string& directory) {

@@ -241,6 +241,17 @@ TEST(BufferPoolTest, UsesTheSameMemoryAgainAndKeepsNoMoreThanItMay) {
   EXPECT_GE(pool.FreeBytes(), 5000u);
 }
 
+// The process used to end when the host refused a buffer.
+TEST(BufferPoolTest, MemoryThatTheHostRefusesIsNull) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer's own allocator ends the process instead";
+#else
+  BufferPool pool(10000);
+  EXPECT_EQ(pool.Get(size_t{1} << 60), nullptr);
+  EXPECT_NE(pool.Get(100), nullptr);
+#endif
+}
+
 TEST(BufferPoolTest, BuffersMayOutliveThePool) {
   std::shared_ptr<char[]> buffer;
   {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "common/channel.h"
 #include "common/logging.h"
@@ -16,32 +17,47 @@ namespace {
 
 constexpr size_t kKeptVotes = 64;
 
-using Compute = std::vector<std::pair<ActionKind, int>>;
-
 // The order of computations of one rank (one stage a rank).
-Compute ComputeOrder(const std::string& schedule, int ranks, int rank, int micro_batches) {
-  Compute order;
+ActionList ComputeOrder(const std::string& schedule, int ranks, int rank, int micro_batches) {
+  ActionList order;
   const int warm_up = schedule == "gpipe" ? micro_batches : std::min(micro_batches, ranks - 1 - rank);
-  for (int i = 0; i < warm_up; ++i) order.emplace_back(ActionKind::kForward, i);
+  for (int i = 0; i < warm_up; ++i) order.push_back({rank, ActionKind::kForward, i});
   for (int i = 0; i < micro_batches; ++i) {
-    if (warm_up + i < micro_batches) order.emplace_back(ActionKind::kForward, warm_up + i);
-    order.emplace_back(ActionKind::kBackward, i);
+    if (warm_up + i < micro_batches) order.push_back({rank, ActionKind::kForward, warm_up + i});
+    order.push_back({rank, ActionKind::kBackward, i});
   }
   return order;
 }
 
-// Puts each receive right before the action that needs it, each send right after the one that made it.
-ActionList WithTransfers(const Compute& order, int stage, int stages) {
+ActionList Parse(const std::string& text) {
   ActionList list;
-  for (const auto& [kind, micro_batch] : order) {
+  for (const absl::string_view item : absl::StrSplit(text, ' ')) {
+    absl::StatusOr<Action> action = ActionFromText(item);
+    CHECK(action.ok()) << action.status();
+    list.push_back(*action);
+  }
+  return list;
+}
+
+// Puts each receive right before the action that needs it, each send right after the one that made it.
+ActionList WithTransfers(const ActionList& order, const std::vector<int>& rank_of_stage) {
+  const int stages = static_cast<int>(rank_of_stage.size());
+  const auto elsewhere = [&](int stage, int other) {
+    return other >= 0 && other < stages && rank_of_stage[other] != rank_of_stage[stage];
+  };
+  ActionList list;
+  for (const Action& action : order) {
+    const auto [stage, kind, micro_batch, fused] = action;
     const bool forward = kind == ActionKind::kForward;
-    const bool receives = forward ? stage > 0 : stage + 1 < stages;
-    const bool sends = forward ? stage + 1 < stages : stage > 0;
-    if (receives) {
+    const bool moves = forward || kind == ActionKind::kBackward || kind == ActionKind::kInputGradient;
+    const int from = forward ? stage - 1 : stage + 1, to = forward ? stage + 1 : stage - 1;
+    if (moves && elsewhere(stage, from)) {
       list.push_back({stage, forward ? ActionKind::kRecvForward : ActionKind::kRecvBackward, micro_batch});
     }
-    list.push_back({stage, kind, micro_batch});
-    if (sends) list.push_back({stage, forward ? ActionKind::kSendForward : ActionKind::kSendBackward, micro_batch});
+    list.push_back(action);
+    if (moves && elsewhere(stage, to)) {
+      list.push_back({stage, forward ? ActionKind::kSendForward : ActionKind::kSendBackward, micro_batch});
+    }
   }
   return list;
 }
@@ -59,21 +75,26 @@ v1::LoadRequest MakeLoad(const PipelineShape& shape) {
   load.mutable_spec()->mutable_train()->set_batch_size(static_cast<uint32_t>(shape.batch));
   v1::Plan* plan = load.mutable_plan();
   plan->set_micro_batches(static_cast<uint32_t>(shape.micro_batches));
-  for (int i = 0; i < shape.ranks; ++i) {
+  std::vector<int> rank_of_stage = shape.rank_of_stage;
+  for (int i = 0; shape.rank_of_stage.empty() && i < shape.ranks; ++i) rank_of_stage.push_back(i);
+  for (size_t i = 0; i < rank_of_stage.size(); ++i) {
     v1::Layer* layer = model->add_layers();
     layer->set_name(absl::StrCat("relu_", i));
     layer->mutable_relu();
     v1::Stage* stage = plan->add_stages();
     stage->set_first_layer(static_cast<uint32_t>(i));
     stage->set_end_layer(static_cast<uint32_t>(i + 1));
-    stage->set_rank(static_cast<uint32_t>(i));
-    const Compute order = ComputeOrder(shape.schedule, shape.ranks, i, shape.micro_batches);
-    Compute forward = order;
+    stage->set_rank(static_cast<uint32_t>(rank_of_stage[i]));
+  }
+  for (int i = 0; i < shape.ranks; ++i) {
+    const ActionList order = shape.compute.empty() ? ComputeOrder(shape.schedule, shape.ranks, i, shape.micro_batches)
+                                                   : Parse(shape.compute[i]);
+    ActionList forward = order;
     forward.erase(std::remove_if(forward.begin(), forward.end(),
-                                 [](const auto& action) { return action.first != ActionKind::kForward; }),
+                                 [](const Action& action) { return action.kind != ActionKind::kForward; }),
                   forward.end());
-    *plan->add_train() = ToProto(WithTransfers(order, i, shape.ranks));
-    *plan->add_forward() = ToProto(WithTransfers(forward, i, shape.ranks));
+    *plan->add_train() = ToProto(WithTransfers(order, rank_of_stage));
+    *plan->add_forward() = ToProto(WithTransfers(forward, rank_of_stage));
     v1::Neighbour* neighbour = load.add_ranks();
     neighbour->set_rank(static_cast<uint32_t>(i));
     neighbour->set_worker(absl::StrCat("localhost/cpu.", i));

@@ -27,9 +27,14 @@ struct PipelineShape {
   int batch = 8;
   int features = 64;
   std::string schedule = "gpipe";  // or "1f1b"
+  // Several stages a rank: where each one is, and each rank's compute actions as text; empty: one stage a rank, in the
+  // schedule's order.
+  std::vector<int> rank_of_stage = {};
+  std::vector<std::string> compute = {};
 };
 
-// A job whose stages are one layer each, which keeps the shape, as the coordinator would send it. Addresses are left empty.
+// A job whose stages are one layer each, which keeps the shape, as the coordinator would send it. Addresses are left
+// empty.
 v1::LoadRequest MakeLoad(const PipelineShape& shape);
 
 // Waits for every rank's vote, as the coordinator does.
@@ -38,8 +43,8 @@ class FakeCommitter final : public StepCommitter {
   explicit FakeCommitter(int ranks) : ranks_(ranks) {}
   absl::StatusOr<v1::StepDecision> Commit(const v1::StepVote& vote, StopSignal* stop) override;
 
-  void EndAfter(uint64_t step);     // decision.last
-  void RefuseStep(uint64_t step);   // decision.commit = false
+  void EndAfter(uint64_t step);             // decision.last
+  void RefuseStep(uint64_t step);           // decision.commit = false
   std::vector<v1::StepVote> votes() const;  // the latest ones
 
  private:

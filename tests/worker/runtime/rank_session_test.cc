@@ -12,6 +12,7 @@
 #include "common/fake_clock.h"
 #include "common/limits.h"
 #include "tests/worker/runtime/rank_cluster.h"
+#include "worker/runtime/rank_plan.h"
 
 namespace penstock {
 namespace {
@@ -42,6 +43,60 @@ TEST(RankSessionTest, TrainsUnderEverySchedulePipelineDepthAndUnevenTail) {
       }
     }
   }
+}
+
+// Zero-bubble's V and interleaved 1F1B, with recompute before some backward passes.
+const PipelineShape kV = {
+    .ranks = 2,
+    .micro_batches = 4,
+    .batch = 10,
+    .rank_of_stage = {0, 1, 1, 0},
+    .compute = {
+        "0F0 0F1 0F2 3F0 3I0 3W0 3F1 3I1 3W1 0F3 0R0 0I0 0W0 3F2 3I2 3W2 0I1 0W1 3F3 3I3 3W3 0I2 0W2 0R3 0I3 0W3",
+        "1F0 2F0 1F1 2F1 2R0 2I0 2W0 1F2 1I0 1W0 2F2 2I1 2W1 1F3 1I1 1W1 2F3 2I2 2W2 1I2 2I3 1I3 1W2 2W3 1W3"}};
+const PipelineShape kInterleaved = {.ranks = 2,
+                                    .micro_batches = 4,
+                                    .batch = 10,
+                                    .rank_of_stage = {0, 1, 0, 1},
+                                    .compute = {"0F0 0F1 2F0 2F1 0F2 2B0 0F3 2B1 2F2 0B0 2F3 0B1 2B2 2B3 0B2 0B3",
+                                                "1F0 1F1 3F0 3B0 3F1 3B1 1F2 1R0 1B0 1F3 1B1 3F2 3B2 3F3 3B3 1B2 1B3"}};
+
+TEST(RankSessionTest, SeveralStagesOfARankPassTensorsOnWithoutSending) {
+  // Tensors that cross: a V turns inside rank 1, and its ends are on rank 0.
+  for (const auto& [shape, crossing] : {std::pair{kV, 2u}, {kInterleaved, 3u}}) {
+    RankCluster cluster(shape, Clock::Real());
+    cluster.Load();
+    ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 5)));
+    v1::RunRequest eval;
+    eval.set_mode(v1::PASS_EVAL);
+    eval.set_first_pass(6);
+    eval.set_to_step(2);
+    const Replies evaluated = cluster.Run(eval);
+    ExpectAllOk(evaluated);
+    const int last = shape.rank_of_stage.back();
+    EXPECT_EQ(evaluated[last]->eval().targets(), 30u);
+    v1::RunRequest generate;
+    generate.set_mode(v1::PASS_GENERATE);
+    generate.set_first_pass(9);
+    generate.add_tokens(3);
+    const Replies generated = cluster.Run(generate);
+    ExpectAllOk(generated);
+    EXPECT_EQ(generated[last]->next_token(), 1);
+    uint64_t frames = 0;
+    for (int rank = 0; rank < 2; ++rank) frames += cluster.session(rank).Counters().frames_sent();
+    // Each way in training, one way in evaluation and generation.
+    EXPECT_EQ(frames, crossing * (2 * 4 * 5 + 4 * 3 + 1));
+    ExpectAllOk(cluster.Run(RankCluster::Train(10, 6, 8)));
+  }
+}
+
+TEST(RankSessionTest, AListThatSendsBetweenStagesOfOneRankIsRefused) {
+  RankCluster cluster(kV, Clock::Real());
+  v1::LoadRequest request = cluster.LoadRequestFor(1);
+  *request.mutable_plan()->mutable_train(1)->add_actions() = ToProto(Action{1, ActionKind::kSendForward, 0});
+  const absl::Status refused = ReadRankPlan(request).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.message(), "action 1SEND_F0 cannot be in the list of rank 1");
 }
 
 TEST(RankSessionTest, MovesTensorsOfManyPieces) {
@@ -125,6 +180,34 @@ TEST(RankSessionTest, VotesTellWhatTheStepTook) {
     EXPECT_LE(vote.busy_seconds(), vote.pass_seconds());
     EXPECT_GT(vote.step_seconds(), 0);
     EXPECT_EQ(vote.counters().peak_allocated_bytes(), 12345u);
+    EXPECT_EQ(vote.peak_bytes(), 12345u);
+    EXPECT_EQ(vote.state_bytes(), 1000u);
+    ASSERT_EQ(vote.stages_size(), 1);
+    const v1::StageTimes& stage = vote.stages(0);
+    EXPECT_EQ(stage.stage(), vote.rank());
+    EXPECT_EQ(stage.forward().count(), 4u);
+    // A whole backward pass counts as its two parts.
+    EXPECT_EQ(stage.input_gradient().count(), 4u);
+    EXPECT_EQ(stage.weight_gradient().count(), 4u);
+    EXPECT_FALSE(stage.has_recompute());
+    EXPECT_NEAR(stage.forward().seconds() + stage.input_gradient().seconds() + stage.weight_gradient().seconds(),
+                vote.busy_seconds(), 1e-9);
+    EXPECT_LE(vote.busy_seconds() + vote.receive_seconds() + vote.send_seconds(), vote.pass_seconds() + 1e-9);
+    EXPECT_GT(vote.receive_seconds(), 0);
+    EXPECT_GT(vote.send_seconds(), 0);
+  }
+}
+
+TEST(RankSessionTest, VotesTellTheTimesOfEachStageOfARank) {
+  RankCluster cluster(kV, Clock::Real());
+  cluster.Load();
+  ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 1)));
+  for (const v1::StepVote& vote : cluster.committer().votes()) {
+    ASSERT_EQ(vote.stages_size(), 2);
+    EXPECT_EQ(vote.stages(0).stage(), vote.rank());
+    EXPECT_EQ(vote.stages(1).stage(), 3 - vote.rank());
+    EXPECT_EQ(vote.stages(0).recompute().count(), vote.rank() == 0 ? 2u : 0u);
+    EXPECT_EQ(vote.stages(1).recompute().count(), vote.rank() == 0 ? 0u : 1u);
   }
 }
 

@@ -90,8 +90,8 @@ absl::Status Pipeline::Timed(const char* part, int stage, absl::FunctionRef<absl
   return absl::OkStatus();
 }
 
-absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micro_batch) {
-  if (rank_of_stage_[from] == rank_of_stage_[to]) return absl::OkStatus();
+absl::Status Pipeline::Post(int from, int to, v1::Direction direction, int micro_batch) {
+  if (to < 0 || to == stages() || rank_of_stage_[from] == rank_of_stage_[to]) return absl::OkStatus();
   PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, Of(from)->TakeOutput(from, direction, micro_batch));
   ReceivedTensor received;
   received.meta = view.meta;
@@ -100,7 +100,14 @@ absl::Status Pipeline::Carry(int from, int to, v1::Direction direction, int micr
   received.data = std::shared_ptr<char[]>(static_cast<char*>(std::aligned_alloc(limits::kTensorAlignment, room)),
                                           [](char* data) { std::free(data); });
   std::memcpy(received.data.get(), view.data, view.bytes);
-  return Of(to)->GiveInput(to, direction, micro_batch, std::move(received));
+  mail_[{to, direction, micro_batch}] = std::move(received);
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::Deliver(int to, v1::Direction direction, int micro_batch) {
+  auto mail = mail_.extract({to, direction, micro_batch});
+  if (mail.empty()) return absl::OkStatus();  // its neighbour is on the same rank, or it has none
+  return Of(to)->GiveInput(to, direction, micro_batch, std::move(mail.mapped()));
 }
 
 bool Pipeline::Ready(const Action& action, const Done& done) const {
@@ -114,19 +121,19 @@ absl::Status Pipeline::Run(const Action& action, Done* done) {
   const auto [stage, kind, micro_batch, fused] = action;
   switch (kind) {
     case ActionKind::kForward:
+      PENSTOCK_RETURN_IF_ERROR(Deliver(stage, v1::DIRECTION_FORWARD, micro_batch));
       PENSTOCK_RETURN_IF_ERROR(Timed("forward", stage, [&] { return Of(stage)->Forward(stage, micro_batch); }));
       done->insert({stage, kind, micro_batch});
-      if (stage == stages() - 1) return absl::OkStatus();
-      return Carry(stage, stage + 1, v1::DIRECTION_FORWARD, micro_batch);
+      return Post(stage, stage + 1, v1::DIRECTION_FORWARD, micro_batch);
     case ActionKind::kBackward:
       PENSTOCK_RETURN_IF_ERROR(Run({stage, ActionKind::kInputGradient, micro_batch}, done));
       return Run({stage, ActionKind::kWeightGradient, micro_batch}, done);
     case ActionKind::kInputGradient:
+      PENSTOCK_RETURN_IF_ERROR(Deliver(stage, v1::DIRECTION_BACKWARD, micro_batch));
       PENSTOCK_RETURN_IF_ERROR(
           Timed("input gradient", stage, [&] { return Of(stage)->InputGradient(stage, micro_batch); }));
       done->insert({stage, kind, micro_batch});
-      if (stage == 0) return absl::OkStatus();
-      return Carry(stage, stage - 1, v1::DIRECTION_BACKWARD, micro_batch);
+      return Post(stage, stage - 1, v1::DIRECTION_BACKWARD, micro_batch);
     case ActionKind::kWeightGradient:
       return Timed("weight gradient", stage, [&] { return Of(stage)->WeightGradient(stage, micro_batch); });
     case ActionKind::kRecompute:

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -84,10 +85,12 @@ class Pipeline {
   absl::Status Walk(const ActionTable& table);
   // Whether what the action needs from other stages is there.
   bool Ready(const Action& action, const Done& done) const;
-  // Runs the action and carries what it made to the neighbour's rank.
+  // Takes what it needs from the mail, runs the action, and posts what it made for the neighbour's rank.
   absl::Status Run(const Action& action, Done* done);
   absl::Status Forward(int micro_batch);
-  absl::Status Carry(int from, int to, v1::Direction direction, int micro_batch);
+  // Copies what `from` made for `to` into the mail, where the two are on different ranks.
+  absl::Status Post(int from, int to, v1::Direction direction, int micro_batch);
+  absl::Status Deliver(int to, v1::Direction direction, int micro_batch);
   LoadedRank* Of(int stage) { return ranks_[rank_of_stage_[stage]].get(); }
   absl::Status Begin(Pass pass);
   // Runs `work` and tells the observer.
@@ -99,7 +102,8 @@ class Pipeline {
   std::vector<std::string> parameters_;  // of the model, in its order
   std::vector<std::unique_ptr<LoadedRank>> ranks_;
   uint64_t next_pass_ = 1;
-  Observer observer_;  // of the step under way; may be empty
+  std::map<std::tuple<int, v1::Direction, int>, ReceivedTensor> mail_;  // by stage that takes it
+  Observer observer_;                                                   // of the step under way; may be empty
 };
 
 }  // namespace penstock

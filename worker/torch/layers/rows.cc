@@ -11,9 +11,22 @@ class LookupGradient final : public PendingGradient {
   LookupGradient(Parameter* weight, at::Tensor tokens, at::Tensor gradient)
       : weight_(weight), tokens_(std::move(tokens)), gradient_(std::move(gradient)) {}
 
+  // Row by row into the sum: a table's gradient of its own would cost as much memory as the table.
   void AddUp() override {
-    weight_->AddGradient(at::embedding_dense_backward(gradient_, tokens_, weight_->value.size(0), /*padding_idx=*/-1,
-                                                      /*scale_grad_by_freq=*/false));
+    if (!weight_->has_gradient) weight_->gradient.zero_();
+    weight_->has_gradient = true;
+    const at::Tensor tokens = tokens_.reshape({-1}), rows = AsRows(gradient_);
+    if (!rows.is_cpu()) {
+      weight_->gradient.index_add_(0, tokens, rows);
+      return;
+    }
+    const int64_t width = rows.size(1);
+    float* const sum = weight_->gradient.mutable_data_ptr<float>();
+    const float* row = rows.const_data_ptr<float>();
+    for (int64_t i = 0; i < tokens.numel(); ++i, row += width) {
+      float* const to = sum + tokens.const_data_ptr<int64_t>()[i] * width;
+      for (int64_t j = 0; j < width; ++j) to[j] += row[j];
+    }
   }
 
  private:
