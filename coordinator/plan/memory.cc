@@ -24,7 +24,8 @@ void StageMemory::Add(const StageMemory& other) {
 
 StageMemory LayerMemory(const LayerInfo& layer, const v1::Optimizer& optimizer) {
   const int64_t elements = layer.ParameterElements();
-  StageMemory memory{4 * elements, 4 * elements, OptimizerBytesPerElement(optimizer) * elements, 0, 4 * elements};
+  StageMemory memory{4 * elements, 4 * elements, OptimizerBytesPerElement(optimizer) * elements, 0,
+                     layer.cost.gradient_bytes};
   for (const BufferSpec& buffer : layer.buffers) {
     int64_t buffer_elements = 1;
     for (const int64_t size : buffer.shape) buffer_elements *= size;

@@ -18,7 +18,7 @@ struct StageMemory {
   int64_t gradient_bytes = 0;
   int64_t optimizer_bytes = 0;
   int64_t buffer_bytes = 0;                  // moving averages
-  int64_t largest_layer_gradient_bytes = 0;  // one micro-batch's, while it is added to the gradients
+  int64_t largest_layer_gradient_bytes = 0;  // a kernel's own, while it is added to the gradients
 
   // What stays for the whole run: everything but activations.
   int64_t State() const {

@@ -146,6 +146,9 @@ absl::StatusOr<ModelCosts> ModelCosts::Make(const v1::JobSpec& spec, const Model
 
 void ModelCosts::AddBytes(const v1::JobSpec& spec, const ModelInfo& model) {
   const v1::Pipeline& pipeline = spec.pipeline();
+  const auto marked = [&pipeline](int layer) {
+    return pipeline.recompute() == v1::Pipeline::RECOMPUTE_LAYERS && pipeline.recompute_layers(layer);
+  };
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const LayerInfo& layer = model.layers[i];
     LayerBytes& bytes = bytes_.emplace_back();
@@ -155,7 +158,12 @@ void ModelCosts::AddBytes(const v1::JobSpec& spec, const ModelInfo& model) {
     bytes.input = layer.input.Bytes();
     bytes.output = layer.output.Bytes();
     bytes.working = layer.cost.working_bytes;
-    if (pipeline.recompute() == v1::Pipeline::RECOMPUTE_LAYERS && pipeline.recompute_layers(static_cast<int>(i))) {
+    // A layer that runs again keeps its input alone, so that the next one shares nothing with it.
+    if (layer.cost.shared_bytes > 0 && !marked(layer.cost.shared_from)) {
+      bytes.shared = layer.cost.shared_bytes;
+      bytes.shared_from = layer.cost.shared_from;
+    }
+    if (marked(static_cast<int>(i))) {
       bytes.working += std::max<int64_t>(0, bytes.activation - bytes.input);
       bytes.activation = std::min(bytes.activation, bytes.input);
     }
@@ -181,7 +189,7 @@ std::vector<StageCost> ModelCosts::Stages(const Partition& stages, const std::ve
       stage.forward_us += times[i].forward_us;
       stage.backward_us += times[i].Backward();
       stage.weight_gradient_us += times[i].weight_gradient_us;
-      stage.activation_bytes += samples * bytes_[i].activation;
+      stage.activation_bytes += samples * bytes_[i].Activation(range.begin);
       stage.deferred_bytes += samples * bytes_[i].deferred;
       stage.working_bytes = std::max(stage.working_bytes, samples * bytes_[i].working);
     }
@@ -207,7 +215,7 @@ std::vector<int> ModelCosts::LongestWithin(uint64_t memory_bytes, int64_t whole,
     int end = begin;
     for (; end < num_layers(); ++end) {
       memory.Add(bytes_[end].memory);
-      activations += whole * bytes_[end].activation;
+      activations += whole * bytes_[end].Activation(begin);
       working = std::max(working, samples_ * bytes_[end].working);
       const int64_t bytes = memory.State() + activations + boundary * bytes_[begin].input + working;
       if (static_cast<uint64_t>(bytes) > memory_bytes) break;

@@ -83,6 +83,11 @@ class ModelCosts {
     // A sample's:
     int64_t activation = 0, deferred = 0, input = 0, output = 0;
     int64_t working = 0;  // the most that one action holds beyond what it keeps
+    int64_t shared = 0;   // the part of `activation` that layer `shared_from` keeps too
+    int shared_from = 0;
+
+    // What it keeps beside the earlier layers of a stage that begins with layer `begin`.
+    int64_t Activation(int begin) const { return activation - (shared_from >= begin ? shared : 0); }
   };
 
   ModelCosts() = default;
