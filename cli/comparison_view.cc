@@ -42,7 +42,8 @@ void AddFigure(const std::string& what, const Figure& figure, Unit unit, const s
 }
 
 TextTable FigureTable(const std::string& what) {
-  return TextTable({{what, kLeft, kCut}, {"PREDICTED", kRight}, {"MEASURED", kRight}, {"DIFFERENCE", kRight}});
+  return TextTable(
+      {{what, kLeft, TableColumn::Fit::kCut}, {"PREDICTED", kRight}, {"MEASURED", kRight}, {"DIFFERENCE", kRight}});
 }
 
 Json ToJson(const Figure& figure) {
