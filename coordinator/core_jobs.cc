@@ -54,13 +54,15 @@ absl::StatusOr<v1::GetPlanReply> Core::GetPlan(const v1::JobSpec& spec) {
     limits = membership_.MemoryLimits();
   }
   v1::GetPlanReply reply;
-  PENSTOCK_ASSIGN_OR_RETURN(*reply.mutable_plan(), CheckAndPlan(spec, limits));
+  const std::optional<v1::MeasuredCosts> costs = KnownCosts(spec);
+  PENSTOCK_ASSIGN_OR_RETURN(*reply.mutable_plan(), CheckAndPlan(spec, limits, costs));
   if (static_cast<size_t>(reply.plan().train_size()) > limits.size()) {
     return absl::FailedPreconditionError(absl::StrCat("the plan has ", reply.plan().train_size(),
                                                       " ranks, the cluster ", limits.size(),
                                                       " workers: add workers, or ", "lower pipeline.stages"));
   }
-  for (const std::string& note : Advice({spec, nullptr, limits}, reply.plan())) reply.add_notes(note);
+  const PlanRequest request{spec, costs.has_value() ? &*costs : nullptr, limits};
+  for (const std::string& note : Advice(request, reply.plan())) reply.add_notes(note);
   return reply;
 }
 
@@ -125,7 +127,8 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
     absl::MutexLock lock(&mu_);
     limits = membership_.MemoryLimits();
   }
-  PENSTOCK_ASSIGN_OR_RETURN(const NewJob job, PrepareSubmission(request, cluster_.state_dir, limits, store_));
+  PENSTOCK_ASSIGN_OR_RETURN(const NewJob job,
+                            PrepareSubmission(request, cluster_.state_dir, limits, KnownCosts(request.spec()), store_));
   // Much may have happened while the checkpoint was read.
   absl::MutexLock one_at_a_time(&submit_mu_);
   admitted = Admit(request.spec());

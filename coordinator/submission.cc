@@ -87,15 +87,17 @@ std::string CheckpointDirOf(const std::string& state_dir, const std::string& job
   return JoinPath(CheckpointRoot(state_dir), job);
 }
 
-absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits) {
+absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits,
+                                      const std::optional<v1::MeasuredCosts>& costs) {
   // The name becomes folders under the state folder.
   if (!IsPlainName(spec.name())) {
     return absl::InvalidArgumentError(absl::StrCat("'", spec.name(), "' cannot be a job's name: it names its folders"));
   }
   PENSTOCK_RETURN_IF_ERROR(CheckJobSpec(spec));
   PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOfJob(spec));
-  PENSTOCK_ASSIGN_OR_RETURN(PlannedJob planned, PlanJob({spec, nullptr, LargestLimits(memory_limits, ranks)}));
-  const PlanRequest request{spec, nullptr, MatchLimits(RankPeakBytes(planned.plan), std::move(memory_limits))};
+  const v1::MeasuredCosts* const measured = costs.has_value() ? &*costs : nullptr;
+  PENSTOCK_ASSIGN_OR_RETURN(PlannedJob planned, PlanJob({spec, measured, LargestLimits(memory_limits, ranks)}));
+  const PlanRequest request{spec, measured, MatchLimits(RankPeakBytes(planned.plan), std::move(memory_limits))};
   const absl::Status fits = CheckFits(request, planned.plan);
   // ResourceExhausted is the queue's; this one says that the cluster is not the one the job needs.
   if (!fits.ok()) return absl::FailedPreconditionError(fits.message());
@@ -103,10 +105,11 @@ absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint6
 }
 
 absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
-                                         std::vector<uint64_t> memory_limits, JobStore* store) {
+                                         std::vector<uint64_t> memory_limits,
+                                         const std::optional<v1::MeasuredCosts>& costs, JobStore* store) {
   NewJob job{request.request_id(), request.spec(), {}, request.yaml(), request.resume(), ""};
   if (job.request_id.empty()) return absl::InvalidArgumentError("Submit needs a request_id, drawn once per submission");
-  PENSTOCK_ASSIGN_OR_RETURN(job.plan, CheckAndPlan(job.spec, std::move(memory_limits)));
+  PENSTOCK_ASSIGN_OR_RETURN(job.plan, CheckAndPlan(job.spec, std::move(memory_limits), costs));
   if (job.resume) {
     PENSTOCK_ASSIGN_OR_RETURN(const FoundCheckpoint from, FindResumePoint(job.spec, state_dir, store));
     PENSTOCK_RETURN_IF_ERROR(CheckStepsAreLeft(job.spec, from));

@@ -4,6 +4,7 @@
 #define PENSTOCK_COORDINATOR_SUBMISSION_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,14 +21,17 @@ std::string CheckpointDirOf(const std::string& state_dir, const std::string& job
 
 // Checks a spec and makes its plan.
 // Args:    memory_limits: of the workers that there are, 0: none; the largest count, as many as the plan has ranks.
+//          costs: of all the layers, as measured; nullopt: they are estimated.
 // Errors:  InvalidArgument: the spec. ResourceExhausted: the plan does not fit.
-absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits);
+absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits,
+                                      const std::optional<v1::MeasuredCosts>& costs);
 
 // Makes what Insert stores.
 // Errors:  as CheckAndPlan; InvalidArgument too: the job shall go on from its last step. NotFound: it shall go on, and
 //          there is no whole checkpoint.
 absl::StatusOr<NewJob> PrepareSubmission(const v1::SubmitRequest& request, const std::string& state_dir,
-                                         std::vector<uint64_t> memory_limits, JobStore* store);
+                                         std::vector<uint64_t> memory_limits,
+                                         const std::optional<v1::MeasuredCosts>& costs, JobStore* store);
 
 // Whether a job that starts anew may write to the folder. Errors: AlreadyExists: it holds checkpoints.
 absl::Status CheckFolderIsFree(const std::string& dir);

@@ -1,13 +1,21 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/arguments.h"
 #include "cli/commands/commands.h"
+#include "cli/comparison.h"
+#include "cli/coordinator_process.h"
+#include "cli/measured_costs.h"
 #include "cli/reach.h"
+#include "cli/stored_job.h"
 #include "coordinator/plan/amounts.h"
 #include "coordinator/plan/planner.h"
 #include "coordinator/plan/render.h"
@@ -30,7 +38,14 @@ struct Options {
   bool timeline = false;
   std::string memory;
   std::string cluster;
+  bool measure = false;
+  std::string compare;  // a job
+  std::string address;
+  std::string state_dir;
 };
+
+// Workers that measure where no coordinator answers: enough for a link, and for ranks that compute at once.
+constexpr int kMeasuringWorkers = 2;
 
 // What is known of the workers that would run the plan, by rank.
 struct Workers {
@@ -134,16 +149,54 @@ int PlanOne(const Options& options, const PlanRequest& request, const Workers& w
   return fits.ok() ? 0 : console->Fail(ExitCode::kDoesNotFit, fits.message());
 }
 
-int Plan(const Options& options, Console* console) {
+// Measured, or known from an earlier measurement; nullopt: the plan's costs are estimates.
+absl::StatusOr<std::optional<v1::MeasuredCosts>> Costs(const Options& options, const v1::JobSpec& spec, int ranks,
+                                                       Console* console) {
+  if (!options.measure) return StoredCosts(options.state_dir, spec);
+  MeasureOptions how{.address = options.address, .state_dir = options.state_dir, .devices = {}};
+  how.devices.assign(std::min(ranks, kMeasuringWorkers), "cpu");
+  absl::StatusOr<std::vector<v1::MeasuredCosts>> measured = MeasureJobCosts(spec, how, console);
+  if (!measured.ok()) return measured.status();
+  return std::move(measured->front());
+}
+
+// Errors: FailedPrecondition: there is no standard place.
+absl::Status SetStateDir(Options* options) {
+  if (options->state_dir.empty()) {
+    absl::StatusOr<std::string> standard = DefaultStateDir("run");
+    if (!standard.ok()) return standard.status();
+    options->state_dir = *std::move(standard);
+  }
+  options->state_dir = std::filesystem::absolute(options->state_dir).lexically_normal().string();
+  return absl::OkStatus();
+}
+
+int ComparePlan(const Options& options, Console* console) {
+  const absl::StatusOr<v1::GetReply> job = FindJob(options.compare, options.address, options.state_dir);
+  if (!job.ok()) return console->Fail(ExitCodeOf(job.status()), job.status().message());
+  const absl::StatusOr<Comparison> comparison = Compare(job->plan(), job->status());
+  if (!comparison.ok()) return console->Fail(ExitCode::kFailed, comparison.status().message());
+  console->Data(options.format == "json" ? ComparisonJson(*comparison) + "\n"
+                                         : ComparisonText(*comparison, TableWidth(*console)));
+  return 0;
+}
+
+int Plan(Options options, Console* console) {
+  if (const std::optional<int> refused = RefuseAddress(options.address, console)) return *refused;
+  const absl::Status placed = SetStateDir(&options);
+  if (!placed.ok()) return FailFile(placed, console);
+  if (!options.compare.empty()) return ComparePlan(options, console);
   const absl::StatusOr<v1::JobSpec> spec = ReadJobFile(options.file, options.overrides);
   if (!spec.ok()) return FailFile(spec.status(), console);
   const absl::StatusOr<int> ranks = RanksOfJob(*spec);
   if (!ranks.ok()) return FailFile(ranks.status(), console);
   const absl::StatusOr<Workers> workers = WorkersOf(options, *ranks);
   if (!workers.ok()) return FailFile(workers.status(), console);
+  const absl::StatusOr<std::optional<v1::MeasuredCosts>> costs = Costs(options, *spec, *ranks, console);
+  if (!costs.ok()) return console->Fail(ExitCodeOf(costs.status()), costs.status().message());
   const bool draws = options.timeline || options.format == "svg";
   const auto request_for = [&](const v1::JobSpec& job) {
-    return PlanRequest{job, nullptr, workers->memory_bytes,
+    return PlanRequest{job, costs->has_value() ? &**costs : nullptr, workers->memory_bytes,
                        draws ? SimulationDetail::kActions : SimulationDetail::kTotals};
   };
   if (options.schedule == kAllSchedules) return CompareAll(options, request_for(*spec), console);
@@ -158,7 +211,9 @@ int Plan(const Options& options, Console* console) {
 void AddPlan(CLI::App* app, CommandBody* chosen) {
   CLI::App* const command = app->add_subcommand("plan", "Show how a job would be cut, placed and scheduled");
   const auto options = std::make_shared<Options>();
-  command->add_option("-f,--file", options->file, "The job file")->required();
+  auto* const source = command->add_option_group("source")->require_option(1);
+  source->add_option("-f,--file", options->file, "The job file");
+  source->add_option("--compare", options->compare, "A job: predicted beside measured, and where they part");
   AddOverrides(command, &options->overrides);
   command->add_option("--schedule", options->schedule,
                       "Another schedule on as many ranks, or `all`: every one, compared");
@@ -166,6 +221,10 @@ void AddPlan(CLI::App* app, CommandBody* chosen) {
   auto* const memory =
       command->add_option("--memory", options->memory, "Limit of each worker: 78GiB, or one a rank: 78GiB,39GiB");
   command->add_option("-c,--cluster", options->cluster, "A cluster file, for its workers and limits")->excludes(memory);
+  command->add_flag("--measure", options->measure, "Time the layers on idle workers first, and keep what they cost");
+  AddAddress(command, &options->address);
+  command->add_option("--state-dir", options->state_dir,
+                      "Where `run` keeps its jobs, and measured costs are kept [~/.local/state/penstock/run]");
   AddFormat(command, {"text", "json", "svg", "yaml"}, &options->format);
   command->callback([=] { *chosen = [options](Console* console) { return Plan(*options, console); }; });
 }

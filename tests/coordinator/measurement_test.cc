@@ -110,6 +110,29 @@ TEST(MeasurementTest, MeasuresEachKindOfDevice) {
   EXPECT_EQ(first.calls().size() + second.calls().size(), 2u);
 }
 
+TEST(MeasurementTest, APlanUsesMeasuredCostsOnceAllItsLayersAreKnown) {
+  FakeCluster cluster;
+  cluster.AddWorker();
+  cluster.AddWorker();
+  const v1::JobSpec spec = cluster.Spec("tiny", 1);
+  const auto source = [&] {
+    v1::GetPlanRequest request;
+    *request.mutable_spec() = spec;
+    v1::GetPlanReply reply;
+    grpc::ClientContext context;
+    const absl::Status status = FromGrpc(cluster.jobs().GetPlan(&context, request, &reply));
+    EXPECT_TRUE(status.ok()) << status;
+    return reply.plan().cost_source();
+  };
+  EXPECT_TRUE(absl::StrContains(source(), "estimated")) << source();
+  ASSERT_TRUE(Measure(&cluster, spec).ok());
+  EXPECT_TRUE(absl::StrContains(source(), "measured")) << source();
+  const auto job = cluster.Submit(spec);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_TRUE(absl::StrContains(cluster.Get(*job).plan().cost_source(), "measured"));
+  cluster.AwaitEnd(*job);
+}
+
 TEST(MeasurementTest, SaysThatNoWorkerIsIdle) {
   FakeCluster cluster;
   EXPECT_EQ(Measure(&cluster, cluster.Spec("tiny", 3)).status().code(), absl::StatusCode::kFailedPrecondition);
