@@ -37,6 +37,11 @@ absl::StatusOr<v1::Plan> PlanFor(v1::JobSpec* spec, int workers) {
   pipeline->clear_split_sizes();
   pipeline->set_split(v1::Pipeline::SPLIT_AUTO);
   pipeline->set_stages(workers);
+  pipeline->set_chunks(1);
+  pipeline->clear_group();
+  pipeline->clear_reverse();
+  pipeline->clear_csv();
+  pipeline->clear_recompute();
   pipeline->set_micro_batches(plan.micro_batches());
   pipeline->set_schedule("gpipe");
   return MakePlan(*spec);

@@ -11,6 +11,9 @@
 #include "common/schedule_kind.h"
 #include "common/status_macros.h"
 #include "common/yaml.h"
+#include "coordinator/plan/placement.h"
+#include "coordinator/plan/table.h"
+#include "coordinator/plan/validate.h"
 #include "spec/file_kind.h"
 
 namespace penstock {
@@ -66,10 +69,20 @@ ActionList ReadActions(const YamlNode& node, const std::string& path, YamlErrors
   return *actions;
 }
 
-void ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, YamlErrors* errors, v1::Plan* plan) {
+// The lists of `train`, and which node each action stands in.
+struct WrittenLists {
+  ActionTable table;
+  std::vector<std::vector<const YamlNode*>> nodes;
+};
+
+WrittenLists ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, YamlErrors* errors,
+                       v1::Plan* plan) {
+  WrittenLists written;
   for (size_t rank = 0; rank < nodes.size(); ++rank) {
     const std::string rank_path = Indexed(path, rank);
     v1::RankActions* list = plan->add_train();
+    ActionList& actions = written.table.emplace_back();
+    std::vector<const YamlNode*>& places = written.nodes.emplace_back();
     if (!nodes[rank].IsSequence()) {
       errors->Add(
           nodes[rank], rank_path,
@@ -79,9 +92,28 @@ void ReadLists(const std::vector<YamlNode>& nodes, const std::string& path, Yaml
     for (size_t i = 0; i < nodes[rank].items.size(); ++i) {
       for (const Action& action : ReadActions(nodes[rank].items[i], Indexed(rank_path, i), errors)) {
         *list->add_actions() = ToProto(action);
+        actions.push_back(action);
+        places.push_back(&nodes[rank].items[i]);
       }
     }
   }
+  return written;
+}
+
+// Whether the lists can run. Adds an error at the action that cannot.
+void CheckLists(const WrittenLists& written, const v1::Plan& plan, const YamlNode& node, const std::string& path,
+                YamlErrors* errors) {
+  Placement placement;
+  for (const v1::Stage& stage : plan.stages()) placement.rank_of_stage.push_back(static_cast<int>(stage.rank()));
+  TablePlace place;
+  const absl::Status status = ValidateComputeActions(written.table, placement, static_cast<int>(plan.micro_batches()),
+                                                     PassKind::kTraining, &place);
+  if (status.ok()) return;
+  const std::vector<const YamlNode*>& places = written.nodes[place.rank];
+  // What is missing has no place of its own: then the end of its rank's list.
+  const YamlNode* at = &node;
+  if (!places.empty()) at = places[std::min(place.position, places.size() - 1)];
+  errors->Add(*at, path, status.message());
 }
 
 // The stage's layers for a comment, cut where they are many.
@@ -124,7 +156,11 @@ v1::Plan ReadPlanNode(const YamlNode& node, const std::string& path, YamlErrors*
                   absl::StrCat("'train' has ", lists->size(), " lists for ", ranks,
                                " ranks; leave it out to have them made from 'schedule'"));
     }
-    ReadLists(*lists, mapping.PathOf("train"), errors, &plan);
+    const int before = errors->diagnostics()->count();
+    const WrittenLists written = ReadLists(*lists, mapping.PathOf("train"), errors, &plan);
+    const bool sound = errors->diagnostics()->count() == before && errors->Sound(mapping.PathOf("stages")) &&
+                       errors->Sound(mapping.PathOf("train")) && errors->Sound(mapping.PathOf("micro_batches"));
+    if (sound) CheckLists(written, plan, *mapping.Find("train"), mapping.PathOf("train"), errors);
   }
   mapping.Finish();
   return plan;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/action.h"
+#include "common/schedule_kind.h"
 #include "coordinator/plan/planner.h"
 #include "coordinator/plan/schedule.h"
 #include "gmock/gmock.h"
@@ -83,9 +84,16 @@ train:
 TEST(PlanFileTest, IsWrittenForPeople) { EXPECT_EQ(PlanToYaml(*MakePlan(Job("1f1b")), kNames), kFile); }
 
 TEST(PlanFileTest, GivesTheSamePlanBack) {
-  for (const char* schedule : {"gpipe", "1f1b", "zb-h1", "zb-h2", "interleaved"}) {
+  for (const ScheduleKind& kind : ScheduleKinds()) {
+    const std::string schedule(kind.name);
     v1::JobSpec spec = Job(schedule);
-    const v1::Plan plan = *MakePlan(spec);
+    spec.mutable_train()->set_batch_size(6);
+    spec.mutable_pipeline()->set_micro_batches(6);
+    spec.mutable_pipeline()->set_chunks(kind.min_chunks);
+    spec.mutable_pipeline()->set_stages(3 * kind.min_chunks);
+    const absl::StatusOr<v1::Plan> made = MakePlan(spec);
+    ASSERT_TRUE(made.ok()) << schedule << ": " << made.status();
+    const v1::Plan& plan = *made;
     *spec.mutable_pipeline()->mutable_plan() = Read(PlanToYaml(plan, kNames));
     const absl::StatusOr<v1::Plan> again = MakePlan(spec);
     ASSERT_TRUE(again.ok()) << again.status();
@@ -109,9 +117,44 @@ TEST(PlanFileTest, EditedListsAreTakenAndChecked) {
   *spec.mutable_pipeline()->mutable_plan() =
       Read(absl::StrReplaceAll(kFile, {{"2F0, 2B0, 2F1, 2B1", "2F0, 2F1, 2B0, 2B1"}}));
   EXPECT_EQ(MakePlan(spec)->schedule(), "custom");
-  *spec.mutable_pipeline()->mutable_plan() =
-      Read(absl::StrReplaceAll(kFile, {{"2F0, 2B0, 2F1, 2B1", "2B0, 2F0, 2F1, 2B1"}}));
-  EXPECT_THAT(std::string(MakePlan(spec).status().message()), HasSubstr("rank 2: >>2B0<< 2F0 2F1"));
+  // A list that cannot run is an error of the file, at the action.
+  const std::string error = Error(absl::StrReplaceAll(kFile, {{"2F0, 2B0, 2F1, 2B1", "2B0, 2F0, 2F1, 2B1"}}));
+  EXPECT_THAT(error, HasSubstr("plan.yaml:16:6: error: malformed schedule: rank 2, action 0 (2B0)"));
+  EXPECT_THAT(error, HasSubstr("rank 2: >>2B0<< 2F0 2F1"));
+  EXPECT_THAT(Error(absl::StrReplaceAll(kFile, {{", 0B3]", "]"}})), HasSubstr("plan.yaml:14:36: error: "));
+  EXPECT_THAT(Error(absl::StrReplaceAll(kFile, {{"0B3]", "0B2]"}})), HasSubstr("stands twice"));
+}
+
+TEST(PlanFileTest, SeveralStagesOfARankComeBack) {
+  for (const char* schedule : {"zb-v", "interleaved", "v-half", "gpipe"}) {
+    v1::JobSpec spec = Job(schedule);
+    spec.mutable_pipeline()->set_stages(6);
+    spec.mutable_pipeline()->set_chunks(2);
+    spec.mutable_pipeline()->set_micro_batches(4);
+    const absl::StatusOr<v1::Plan> plan = MakePlan(spec);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->train_size(), 3);
+    *spec.mutable_pipeline()->mutable_plan() = Read(PlanToYaml(*plan, kNames));
+    const absl::StatusOr<v1::Plan> again = MakePlan(spec);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->SerializeAsString(), plan->SerializeAsString()) << schedule;
+  }
+}
+
+TEST(PlanFileTest, RecomputationComesBackWithTheName) {
+  for (const auto recompute : {v1::Pipeline::RECOMPUTE_BOUNDARY, v1::Pipeline::RECOMPUTE_EXCEPT_LAST}) {
+    v1::JobSpec spec = Job("1f1b");
+    spec.mutable_pipeline()->set_recompute(recompute);
+    const absl::StatusOr<v1::Plan> plan = MakePlan(spec);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->schedule(), "1f1b");
+    EXPECT_GT(plan->stages(0).recompute_us(), 0);
+    v1::JobSpec other = Job("1f1b");
+    *other.mutable_pipeline()->mutable_plan() = Read(PlanToYaml(*plan, kNames));
+    const absl::StatusOr<v1::Plan> again = MakePlan(other);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->SerializeAsString(), plan->SerializeAsString());
+  }
 }
 
 TEST(PlanFileTest, ListsKeepBackwardsInTwoPartsRecomputesAndPairs) {
