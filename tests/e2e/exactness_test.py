@@ -95,6 +95,8 @@ class ExactnessTest(sandbox.Sandbox):
     def test_every_schedule_on_two_and_four_ranks_with_and_without_recompute_ends_with_the_same_bits(self):
         # Eight micro-batches of an uneven batch: what dualpipe-v needs on four ranks.
         job = ["--set", "train.batch_size=18", "--set", "pipeline.micro_batches=8", "--set", "train.steps=3"]
+        self.state = self.dir / "alone"
+        one = self.final_hash(*job, "--set", "pipeline.stages=1")
         self.up(workers=4)
         hashes = {}
         for ranks in (2, 4):
@@ -107,12 +109,12 @@ class ExactnessTest(sandbox.Sandbox):
                     status = self.status()
                     hashes[" ".join(plan)] = status["sha256"]
                     rows_of_stages = status["stages"]
-                    self.assertEqual(len(rows_of_stages), ranks * chunks, plan)
+                    if schedule != "auto":  # which chooses its chunks
+                        self.assertEqual(len(rows_of_stages), ranks * chunks, plan)
                     self.assertEqual(len({row["worker"] for row in rows_of_stages}), ranks, plan)
                     for row in rows_of_stages:
                         self.assertGreater(row["parameter_bytes"], 0, plan)
                         self.assertGreater(row["frames_sent"] + row["frames_received"], 0, plan)
-        one = self.final_hash(*job, "--set", "pipeline.stages=1")
         different = {plan: value for plan, value in hashes.items() if value != one}
         self.assertEqual(different, {}, f"without a pipeline: {one}")
 
