@@ -136,8 +136,9 @@ class ContentCheck {
       for (size_t i = 0; i + width <= chunk.size(); i += width) {
         const int64_t token = TokenAt(chunk.data() + i, files->type);
         if (token >= 0 && token < vocab) continue;
-        return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": token ", (at + i) / width, " is ", token,
-                                                       ", but the model's vocabulary has ", vocab, " entries"));
+        return absl::InvalidArgumentError(absl::StrCat(files->run.PlaceOf(at + i).path, ": token ", (at + i) / width,
+                                                       " is ", token, ", but the model's vocabulary has ", vocab,
+                                                       " entries"));
       }
     }
     Note(end - begin, part_end - begin, absl::StrCat((end - begin) / width, " tokens"));

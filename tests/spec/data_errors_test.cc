@@ -72,9 +72,9 @@ TEST_F(DataErrorsTest, AMegatronIndexMustDescribeItsTokens) {
   index.lengths = {10, 0, 10};
   index.begins = {0, 20, 20};
   Write("d.idx", index.Text());
-  Write("d.bin", std::string(40, '\1'));
+  Write("d.bin", std::string(40, '\0'));
   EXPECT_EQ(Train("format: megatron, path: d"), "OK");
-  Write("d.bin", std::string(38, '\1'));
+  Write("d.bin", std::string(38, '\0'));
   EXPECT_THAT(Train("format: megatron, path: d"), HasSubstr("d.idx: sequence 2 has 10 tokens from byte 20 on"));
 }
 

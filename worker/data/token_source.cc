@@ -31,7 +31,7 @@ class Tokens {
 
 class TokensOnDisk final : public Tokens {
  public:
-  TokensOnDisk(std::string path, TokenFiles files) : path_(std::move(path)), files_(std::move(files)) {}
+  explicit TokensOnDisk(TokenFiles files) : files_(std::move(files)) {}
 
   int64_t size() const override { return files_.tokens(); }
 
@@ -44,8 +44,8 @@ class TokensOnDisk final : public Tokens {
   }
 
   std::string PlaceOf(int64_t position) const override {
-    if (files_.run.files() == 1) return absl::StrCat(path_, ": token ", position);
     const FilePlace place = files_.run.PlaceOf(static_cast<uint64_t>(position) * TokenBytes(files_.type));
+    if (files_.run.files() == 1) return absl::StrCat(place.path, ": token ", position);
     return absl::StrCat(place.path, ": byte ", place.byte, ": token ", position, " of the whole");
   }
 
@@ -63,7 +63,6 @@ class TokensOnDisk final : public Tokens {
     }
   }
 
-  const std::string path_;
   const TokenFiles files_;
 };
 
@@ -165,7 +164,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenTokens(const v1::Dataset& datase
   if (dataset.format() == v1::Dataset::FORMAT_TEXT && options.tokenizer != nullptr) {
     PENSTOCK_ASSIGN_OR_RETURN(tokens, EncodeText(dataset.path(), files, options));
   } else {
-    tokens = std::make_unique<TokensOnDisk>(dataset.path(), std::move(files));
+    tokens = std::make_unique<TokensOnDisk>(std::move(files));
   }
   PENSTOCK_ASSIGN_OR_RETURN(const Part part, PartOf(dataset, tokens->size()));
   if (part.size() <= options.seq_len) {
