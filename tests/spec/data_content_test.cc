@@ -46,7 +46,7 @@ train: {steps: 1, batch_size: 3}
   EXPECT_EQ(ErrorsOf(tokens), "OK");
   Write("tokens.bin", std::string(4000, '\0') + std::string("\x00\x01", 2));
   EXPECT_EQ(ErrorsOf(tokens),
-            "job.yaml:13:34: error: data.train.path: tokens.bin: token 2000 is 256, but the model's "
+            "job.yaml:13:33: error: data.train.path: tokens.bin: token 2000 is 256, but the model's "
             "vocabulary has 256 entries\n");
 }
 
