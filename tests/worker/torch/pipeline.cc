@@ -118,7 +118,9 @@ bool Pipeline::Ready(const Action& action, const Done& done) const {
 }
 
 absl::Status Pipeline::Run(const Action& action, Done* done) {
-  const auto [stage, kind, micro_batch, fused] = action;
+  // Not bound in one go: lambdas take these, and Clang 14 does not let them take bindings.
+  const int stage = action.stage, micro_batch = action.micro_batch;
+  const ActionKind kind = action.kind;
   switch (kind) {
     case ActionKind::kForward:
       PENSTOCK_RETURN_IF_ERROR(Deliver(stage, v1::DIRECTION_FORWARD, micro_batch));
