@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_COMMON_SCHEDULE_KIND_H_
 #define PENSTOCK_COMMON_SCHEDULE_KIND_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,13 @@
 #include "absl/strings/string_view.h"
 
 namespace penstock {
+
+// A schedule is a table in memory with several actions a micro-batch and stage. No pipeline gains from more: the bubble
+// is gone at a few micro-batches a stage.
+inline constexpr uint32_t kMaxMicroBatches = 65536;
+
+// Stages times micro-batches: so many take a few GiB and some seconds; more is a typing error.
+inline constexpr int64_t kMaxPairs = int64_t{1} << 24;
 
 // Which rank runs which stage, v stages a rank.
 enum class PlacementKind {

@@ -26,6 +26,12 @@ void Core::Do(ActiveJob* job, const LoadRank& command) {
     request.set_rank(rank);
     *request.mutable_spec() = assignment->spec;
     *request.mutable_plan() = assignment->plan;
+    // A rank walks its own lists; those of the others may be far longer than a message.
+    for (int r = 0; r < request.plan().train_size(); ++r) {
+      if (r == rank) continue;
+      request.mutable_plan()->mutable_train(r)->clear_actions();
+      request.mutable_plan()->mutable_forward(r)->clear_actions();
+    }
     request.set_resume_from(assignment->resume_from);
     for (size_t r = 0; r < assignment->workers.size(); ++r) {
       v1::Neighbour* neighbour = request.add_ranks();

@@ -94,6 +94,9 @@ class ContentCheck {
     const size_t columns = table.columns.size();
     const size_t target = static_cast<size_t>(std::find(table.columns.begin(), table.columns.end(), dataset_.target()) -
                                               table.columns.begin());
+    if (target == columns) {
+      return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": has no column '", dataset_.target(), "'"));
+    }
     const double rows = static_cast<double>(table.rows());
     const size_t begin = static_cast<size_t>(std::floor(dataset_.part_begin() * rows));
     const size_t end =

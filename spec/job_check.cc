@@ -18,10 +18,6 @@
 namespace penstock {
 namespace {
 
-// A schedule is a table in memory with several actions a micro-batch and stage. No pipeline gains from more:
-// the bubble is gone at a few micro-batches a stage.
-constexpr uint32_t kMaxMicroBatches = 65536;
-
 // Text is bytes.
 constexpr int64_t kTextVocab = 256;
 constexpr size_t kMaxNameLength = 100;
@@ -135,6 +131,10 @@ void JobCheck::Pipeline() {
     Must(micro_batches >= 1, "pipeline.micro_batches", "is 0: it must be at least 1");
     Must(micro_batches <= kMaxMicroBatches, "pipeline.micro_batches",
          absl::StrCat("is ", micro_batches, ": at most ", kMaxMicroBatches, " are possible"));
+    Must(micro_batches > kMaxMicroBatches || int64_t{pipeline.stages()} * micro_batches <= kMaxPairs,
+         "pipeline.micro_batches",
+         absl::StrCat("is ", micro_batches, " for ", pipeline.stages(), " stages: at most ", kMaxPairs,
+                      " pairs of them are possible"));
     ScheduleNeeds();
   }
   const uint32_t batch = spec_.train().batch_size();

@@ -21,6 +21,7 @@ namespace {
 
 // What fits the spec's fields; the sense of a value is checked elsewhere.
 constexpr int64_t kMaxUint32 = UINT32_MAX;
+constexpr int64_t kMaxInt32 = INT32_MAX;
 // More is a mistake, and would fill memory before anything could say so.
 constexpr int64_t kMaxCsvMicroBatches = 1 << 20;
 
@@ -160,9 +161,9 @@ v1::Pipeline ReadPipelineSection(YamlMapping section, const std::string& folder,
   const std::optional<int> by_lists = ReadSchedule(&section, folder, errors, &pipeline);
   // An explicit split, or lists of actions, say how many stages there are.
   const int64_t stages = std::max({pipeline.split_sizes_size(), by_lists.value_or(1), 1});
-  pipeline.set_stages(static_cast<uint32_t>(section.Integer("stages", 0, kMaxUint32).value_or(stages)));
-  pipeline.set_chunks(static_cast<uint32_t>(section.Integer("chunks", 1, kMaxUint32).value_or(1)));
-  pipeline.set_group(static_cast<uint32_t>(section.Integer("group", 1, kMaxUint32).value_or(0)));
+  pipeline.set_stages(static_cast<uint32_t>(section.Integer("stages", 0, kMaxInt32).value_or(stages)));
+  pipeline.set_chunks(static_cast<uint32_t>(section.Integer("chunks", 1, kMaxInt32).value_or(1)));
+  pipeline.set_group(static_cast<uint32_t>(section.Integer("group", 1, kMaxInt32).value_or(0)));
   pipeline.set_reverse(section.Choice("order", {"ascending", "reverse"}) == "reverse");
   section.Finish();
   return pipeline;

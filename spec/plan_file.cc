@@ -20,7 +20,6 @@ namespace penstock {
 namespace {
 
 // More is a mistake, and would fill memory before anything could say so.
-constexpr int64_t kMaxMicroBatches = 1 << 20;
 constexpr int64_t kMaxLayers = 1 << 20;
 
 // What a plan's `schedule` may be: without "csv", since its lists stand in `train`.

@@ -15,15 +15,13 @@
 #include "common/diagnostic.h"
 #include "common/file.h"
 #include "common/limits.h"
+#include "common/schedule_kind.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/table.h"
 #include "coordinator/plan/validate.h"
 
 namespace penstock {
 namespace {
-
-// More is a mistake, and would fill memory before anything could say so.
-constexpr int kMaxMicroBatches = 1 << 20;
 
 // A table, and where in a file each of its actions stands.
 struct WrittenTable {
@@ -148,15 +146,15 @@ absl::StatusOr<ActionTable> ReadScheduleCsvFile(const std::string& file) {
   if (written.table.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(file, " has no lines; it needs one for each rank"));
   }
-  int micro_batches = 0;
+  int64_t micro_batches = 0;
   for (const ActionList& list : written.table) {
-    for (const Action& action : list) micro_batches = std::max(micro_batches, action.micro_batch + 1);
+    for (const Action& action : list) micro_batches = std::max(micro_batches, int64_t{action.micro_batch} + 1);
   }
   if (micro_batches > kMaxMicroBatches) {
     return absl::InvalidArgumentError(
         absl::StrCat(file, " has a micro-batch ", micro_batches - 1, "; at most ", kMaxMicroBatches, " are possible"));
   }
-  Check(written, micro_batches, &diagnostics);
+  Check(written, static_cast<int>(micro_batches), &diagnostics);
   PENSTOCK_RETURN_IF_ERROR(diagnostics.ToStatus());
   return std::move(written.table);
 }

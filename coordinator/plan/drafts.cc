@@ -63,6 +63,9 @@ class Lists {
       PENSTOCK_ASSIGN_OR_RETURN(schedule.table.emplace_back(), FromProto(list));
     }
     PENSTOCK_ASSIGN_OR_RETURN(schedule.placement, PlacementOfTable(schedule.table));
+    // Before it is simulated: a job that comes by RPC has passed no reader of files.
+    PENSTOCK_RETURN_IF_ERROR(ValidateComputeActions(schedule.table, schedule.placement, planning_.costs.micro_batches(),
+                                                    PassKind::kTraining));
     if (schedule.placement.num_stages() == variant_.stages()) return schedule;
     return absl::InvalidArgumentError(absl::StrCat("the schedule's actions are of ", schedule.placement.num_stages(),
                                                    " stages, pipeline.stages is ", variant_.stages()));

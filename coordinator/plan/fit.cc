@@ -99,7 +99,7 @@ class Remedy {
   }
 
   std::string TryMoreMicroBatches() const {
-    const uint32_t batch = request_.spec.train().batch_size();
+    const uint32_t batch = std::min(request_.spec.train().batch_size(), kMaxMicroBatches);
     v1::JobSpec spec = Leanest();
     for (uint32_t m = plan_.micro_batches(); m < batch;) {
       m = std::min(batch, 2 * m);

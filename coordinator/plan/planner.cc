@@ -160,7 +160,7 @@ absl::StatusOr<std::vector<ScheduleRow>> CompareSchedules(const PlanRequest& req
     spec = WithKeysOf(request.spec, given.plan);
   }
   PENSTOCK_ASSIGN_OR_RETURN(const Basis basis, BasisOf(request, spec.pipeline().micro_batches()));
-  PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOf(spec.pipeline()));
+  PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOfJob(spec));
   // The job's own chunks are those of its own schedule; each other schedule has as many as it needs.
   spec.mutable_pipeline()->clear_chunks();
   spec.mutable_pipeline()->set_stages(static_cast<uint32_t>(ranks));
@@ -169,9 +169,16 @@ absl::StatusOr<std::vector<ScheduleRow>> CompareSchedules(const PlanRequest& req
 }
 
 absl::StatusOr<int> RanksOfJob(const v1::JobSpec& spec) {
+  // Lists of one's own have as many ranks as lists.
+  if (!spec.pipeline().has_plan() && spec.pipeline().csv_size() > 0) return spec.pipeline().csv_size();
   if (!spec.pipeline().has_plan()) return RanksOf(spec.pipeline());
   uint32_t last = 0;
   for (const v1::Stage& stage : spec.pipeline().plan().stages()) last = std::max(last, stage.rank());
+  const int stages = spec.pipeline().plan().stages_size();
+  if (last >= static_cast<uint32_t>(std::max(stages, 1))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a stage is on rank ", last, "; ", stages, " stages have ranks 0 to ", stages - 1));
+  }
   return static_cast<int>(last) + 1;
 }
 
@@ -185,7 +192,7 @@ absl::StatusOr<v1::JobSpec> WithSchedule(const PlanRequest& request, const std::
     PENSTOCK_ASSIGN_OR_RETURN(const PlannedJob given, PlanJob(request));
     spec = WithKeysOf(request.spec, given.plan);
   }
-  PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOf(spec.pipeline()));
+  PENSTOCK_ASSIGN_OR_RETURN(const int ranks, RanksOfJob(spec));
   const int named = static_cast<int>(spec.pipeline().chunks());
   const ScheduleKind* kind = FindScheduleKind(schedule);
   const bool takes_named = kind != nullptr && named >= DefaultChunks(schedule) &&

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "common/schedule_kind.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/table.h"
 
@@ -70,6 +71,12 @@ class Validator {
     if (micro_batches_ < 1) {
       return absl::InvalidArgumentError(
           absl::StrCat("malformed schedule: needs at least 1 micro-batch, has ", micro_batches_));
+    }
+    // Before memory is taken for it.
+    if (int64_t{placement_.num_stages()} * micro_batches_ > kMaxPairs) {
+      return absl::InvalidArgumentError(absl::StrCat("malformed schedule: ", placement_.num_stages(), " stages and ",
+                                                     micro_batches_, " micro-batches; at most ", kMaxPairs,
+                                                     " pairs of them are possible"));
     }
     if (static_cast<int>(table_.size()) == placement_.num_ranks()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat("malformed schedule: ", table_.size(), " lists for ",

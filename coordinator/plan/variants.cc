@@ -29,6 +29,7 @@ int DefaultChunks(const std::string& schedule) {
 absl::StatusOr<int> RanksOf(const v1::Pipeline& pipeline) {
   const int stages = static_cast<int>(pipeline.stages()), chunks = ChunksOf(pipeline);
   if (stages < 1) return absl::InvalidArgumentError("pipeline.stages must be at least 1");
+  if (chunks < 1) return absl::InvalidArgumentError("pipeline.chunks must be at least 1");
   if (stages % chunks == 0) return stages / chunks;
   return absl::InvalidArgumentError(absl::StrCat("pipeline.stages is ", stages,
                                                  ", which cannot be dealt out to ranks of ", chunks,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/file.h"
+#include "common/logging.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -103,7 +104,8 @@ absl::StatusOr<std::optional<v1::MeasuredCosts>> CostStore::FindOne(const std::s
   if (!row) return std::nullopt;
   v1::MeasuredCosts value;
   if (!value.ParseFromString(find.Text(0))) {
-    return absl::DataLossError(absl::StrCat("the measured cost of ", key, " is damaged: measure again"));
+    LOG(WARNING) << "the measured cost of " << key << " is damaged: it counts as not measured";
+    return std::nullopt;
   }
   for (v1::MeasuredLayer& layer : *value.mutable_layers()) layer.set_unix_ms(find.Int(1));
   return value;
@@ -149,7 +151,7 @@ absl::StatusOr<std::vector<bool>> CostStore::Known(const std::string& device, co
   std::vector<bool> known;
   for (const std::string& key : keys.layers) {
     PENSTOCK_ASSIGN_OR_RETURN(const std::optional<v1::MeasuredCosts> found, FindOne(device, key));
-    known.push_back(found.has_value());
+    known.push_back(found.has_value() && found->layers_size() == 1);
   }
   return known;
 }

@@ -102,7 +102,7 @@ TEST_F(PipelineSectionTest, NeedsThatAreNotMetStandAtTheirKey) {
       "job.yaml:15:64: error: pipeline.order is reverse, but 1f1b has an order of its own (gpipe can be reversed): "
       "leave it out\n");
   EXPECT_EQ(ErrorsWith("stages: 2, micro_batches: 4, schedule: 1f1b, group: 0"),
-            "job.yaml:15:64: error: pipeline.group is 0: it must be between 1 and 4294967295\n");
+            "job.yaml:15:64: error: pipeline.group is 0: it must be between 1 and 2147483647\n");
   EXPECT_THAT(ErrorsWith("stages: 2, micro_batches: 4, chunk: 1"), HasSubstr("did you mean 'chunks'?"));
 }
 

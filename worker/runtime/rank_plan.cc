@@ -64,7 +64,7 @@ absl::StatusOr<RankPlan> ReadRankPlan(const v1::LoadRequest& request) {
     PENSTOCK_RETURN_IF_ERROR(CheckLoopback(request.ranks(i).address()));
   }
   for (const v1::Stage& stage : plan.stages()) {
-    if (static_cast<int>(stage.rank()) >= ranks) {
+    if (stage.rank() >= static_cast<uint32_t>(ranks)) {
       return absl::InvalidArgumentError(absl::StrCat("a stage on rank ", stage.rank(), " of ", ranks));
     }
     result.identity.rank_of_stage.push_back(static_cast<int>(stage.rank()));

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/action.h"
 #include "coordinator/plan/costs.h"
 #include "coordinator/plan/schedule.h"
@@ -302,6 +304,33 @@ TEST(PlannerTest, OutputBytesAreThoseOfTheLargestMicroBatch) {
   const v1::Plan plan = Plan(spec);
   EXPECT_EQ(plan.stages(0).output_bytes(), 7u * 64 * 128 * 4);
   EXPECT_EQ(plan.stages(1).output_bytes(), 0u);
+}
+
+TEST(PlannerTest, ListsOfOnesOwnAreCheckedBeforeTheyAreSimulated) {
+  // A job that came by RPC, past every reader of files, was simulated with a micro-batch that does not exist: an index
+  // past the end of the simulator's tables.
+  v1::JobSpec spec = DelayJob({1, 1, 1}, 2, 2);
+  spec.mutable_pipeline()->set_schedule("csv");
+  for (const char* list : {"0F0 0F1 0B0 0B1", "1F0 1B0 1F1 1B1"}) {
+    v1::RankActions* actions = spec.mutable_pipeline()->add_csv();
+    for (const absl::string_view text : absl::StrSplit(list, ' ')) {
+      *actions->add_actions() = ToProto(*ActionFromText(text));
+    }
+  }
+  EXPECT_EQ(Plan(spec).train_size(), 2);
+  EXPECT_EQ(RanksOfJob(spec).value_or(0), 2);
+  spec.mutable_pipeline()->mutable_csv(0)->mutable_actions(1)->set_micro_batch(2'000'000'000);
+  EXPECT_THAT(Error(spec), HasSubstr("there is no micro-batch 2000000000"));
+}
+
+TEST(PlannerTest, NumbersThatFitNoIntAreRefused) {
+  // They became negative, and the number of ranks with them.
+  v1::JobSpec spec = DelayJob({1, 1, 1}, 2, 2);
+  spec.mutable_pipeline()->set_chunks(4294967295);
+  EXPECT_THAT(Error(spec), HasSubstr("pipeline.chunks must be at least 1"));
+  spec = DelayJob({1, 1, 1}, 2, 2);
+  spec.mutable_pipeline()->mutable_plan()->add_stages()->set_rank(0x7ffffffe);
+  EXPECT_FALSE(RanksOfJob(spec).ok());
 }
 
 TEST(PlannerTest, BadJobsAreRefusedWithTheReason) {
