@@ -12,6 +12,7 @@
 namespace penstock {
 namespace {
 
+constexpr absl::Duration kSilencePatience = absl::Seconds(30);
 // Idle workers end in tenths of a second; a stuck one is not worth a longer wait.
 constexpr absl::Duration kEndPatience = absl::Seconds(15);
 
@@ -42,6 +43,9 @@ std::vector<std::string> Missing(const ClusterSpec& spec, const v1::ClusterStatu
 
 ClusterSpec LocalClusterSpec(const std::string& state_dir, const std::vector<std::string>& devices) {
   ClusterSpec spec{.name = "run", .listen = "127.0.0.1:0", .http = "127.0.0.1:0", .state_dir = state_dir};
+  // The coordinator sees the end of its own processes at once; silence only tells of one that hangs, and on a host that
+  // is busy with other things all of them are silent for seconds.
+  spec.lost_after = kSilencePatience;
   for (size_t i = 0; i < devices.size(); ++i) {
     spec.workers.push_back(
         {.id = absl::StrCat("localhost/", devices[i], ".", i), .host = "localhost", .device = devices[i]});
