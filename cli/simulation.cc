@@ -20,8 +20,6 @@
 namespace penstock {
 namespace {
 
-// Lists of so many stages times micro-batches take a few GiB and some seconds; far more is a typing error.
-constexpr int64_t kMostPairs = int64_t{1} << 24;
 constexpr int kMostRanks = 1 << 16;
 constexpr int kMostMicroBatches = 1 << 20;
 
@@ -73,9 +71,9 @@ absl::Status CheckCounts(const SimulationRequest& request, int64_t stages) {
   if (!std::isfinite(request.comm) || request.comm < 0) {
     return Wrong("--comm", absl::StrCat("is ", request.comm, ": a finite number, not negative, is needed"));
   }
-  if (stages * request.micro_batches <= kMostPairs) return absl::OkStatus();
+  if (stages * request.micro_batches <= kMaxPairs) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(stages, " stages x ", request.micro_batches,
-                                                 " micro-batches: at most ", kMostPairs,
+                                                 " micro-batches: at most ", kMaxPairs,
                                                  " together are simulated here; lower --micro-batches"));
 }
 

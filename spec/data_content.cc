@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/csv_file.h"
-#include "common/data/byte_order.h"
 #include "common/data/format.h"
+#include "common/data/part.h"
 #include "common/data/token_files.h"
 #include "common/file.h"
 
@@ -22,21 +22,6 @@ constexpr uint64_t kMostCsvBytes = uint64_t{8} << 20;
 // Of a file of tokens, which are only compared.
 constexpr uint64_t kMostTokenBytes = uint64_t{64} << 20;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
-
-int64_t TokenAt(const char* bytes, TokenType type) {
-  const auto* at = reinterpret_cast<const unsigned char*>(bytes);
-  switch (type) {
-    case TokenType::kUint8:
-      return *at;
-    case TokenType::kUint16:
-      return LittleEndian16(at);
-    case TokenType::kInt32:
-      return static_cast<int32_t>(LittleEndian32(at));
-    case TokenType::kUint32:
-      return LittleEndian32(at);
-  }
-  return 0;
-}
 
 // Looks into one data set of the job.
 class ContentCheck {
@@ -97,11 +82,9 @@ class ContentCheck {
     if (target == columns) {
       return absl::InvalidArgumentError(absl::StrCat(dataset_.path(), ": has no column '", dataset_.target(), "'"));
     }
-    const double rows = static_cast<double>(table.rows());
-    const size_t begin = static_cast<size_t>(std::floor(dataset_.part_begin() * rows));
-    const size_t end =
-        dataset_.part_end() == 1 ? table.rows() : static_cast<size_t>(std::floor(dataset_.part_end() * rows));
-    for (size_t row = begin; row < end; ++row) {
+    const absl::StatusOr<Part> part = PartOf(dataset_, static_cast<int64_t>(table.rows()));
+    if (!part.ok()) return absl::OkStatus();  // data_check.h tells of it
+    for (size_t row = static_cast<size_t>(part->begin); row < static_cast<size_t>(part->end); ++row) {
       const double value = table.cells[row * columns + target];
       if (value >= 0 && value < static_cast<double>(info_.classes) && value == std::floor(value)) continue;
       return absl::InvalidArgumentError(absl::StrCat(
@@ -126,18 +109,17 @@ class ContentCheck {
     const absl::StatusOr<TokenFiles> files = OpenTokenFiles(dataset_);
     if (!files.ok()) return absl::OkStatus();  // data_check.h tells of it
     const uint64_t width = TokenBytes(files->type);
-    const double tokens = static_cast<double>(files->tokens());
-    const uint64_t begin = static_cast<uint64_t>(std::floor(dataset_.part_begin() * tokens)) * width;
-    const uint64_t part_end = dataset_.part_end() == 1
-                                  ? static_cast<uint64_t>(files->tokens()) * width
-                                  : static_cast<uint64_t>(std::floor(dataset_.part_end() * tokens)) * width;
+    const absl::StatusOr<Part> part = PartOf(dataset_, files->tokens());
+    if (!part.ok()) return absl::OkStatus();  // and of this
+    const uint64_t begin = static_cast<uint64_t>(part->begin) * width;
+    const uint64_t part_end = static_cast<uint64_t>(part->end) * width;
     const uint64_t end = std::min(part_end, begin + kMostTokenBytes);
     std::string chunk;
     for (uint64_t at = begin; at < end; at += chunk.size()) {
       chunk.resize(std::min(end - at, kChunkBytes));
       if (const absl::Status read = files->run.ReadAt(at, chunk.data(), chunk.size()); !read.ok()) return read;
       for (size_t i = 0; i + width <= chunk.size(); i += width) {
-        const int64_t token = TokenAt(chunk.data() + i, files->type);
+        const int64_t token = TokenAt(reinterpret_cast<const unsigned char*>(chunk.data()) + i, files->type);
         if (token >= 0 && token < vocab) continue;
         return absl::InvalidArgumentError(absl::StrCat(files->run.PlaceOf(at + i).path, ": token ", (at + i) / width,
                                                        " is ", token, ", but the model's vocabulary has ", vocab,

@@ -102,6 +102,19 @@ size_t TokenBytes(TokenType type) {
   }
 }
 
+int64_t TokenAt(const unsigned char* raw, TokenType type) {
+  switch (type) {
+    case TokenType::kUint8:
+      return *raw;
+    case TokenType::kUint16:
+      return LittleEndian16(raw);
+    case TokenType::kInt32:
+      return static_cast<int32_t>(LittleEndian32(raw));
+    default:
+      return LittleEndian32(raw);
+  }
+}
+
 absl::StatusOr<TokenFiles> OpenTokenFiles(const v1::Dataset& dataset) {
   if (dataset.format() == v1::Dataset::FORMAT_MEGATRON) return OpenMegatron(dataset.path());
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<std::string> paths, FilesNamed(dataset.path()));

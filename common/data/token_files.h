@@ -18,6 +18,8 @@ namespace penstock {
 // How one token lies in its file, little-endian.
 enum class TokenType { kUint8, kUint16, kInt32, kUint32 };
 size_t TokenBytes(TokenType type);
+// The token at `raw`, at any address. REQUIRES: TokenBytes(type) bytes stand there.
+int64_t TokenAt(const unsigned char* raw, TokenType type);
 
 // The tokens of all files, one after the other.
 struct TokenFiles {

@@ -55,6 +55,9 @@ std::vector<size_t> IdleGroup(const std::vector<WorkerOffer>& workers, size_t fi
   return group;
 }
 
+// Whether limit a is smaller than b. 0, no limit, is the largest: minus one turns it into that.
+bool SmallerLimit(uint64_t a, uint64_t b) { return a - 1 < b - 1; }
+
 std::string MiB(uint64_t bytes) { return absl::StrFormat("%.1f MiB", static_cast<double>(bytes) / (1 << 20)); }
 
 // Workers of the group by rank: the first ones in order where they fit, else for each rank, the one that needs most
@@ -71,9 +74,8 @@ std::vector<size_t> Match(const WaitingJob& job, const std::vector<WorkerOffer>&
     return group;
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return BytesOf(job, a) > BytesOf(job, b); });
-  // Without a limit means the largest: minus one turns 0 into that.
   std::stable_sort(group.begin(), group.end(), [&workers](size_t a, size_t b) {
-    return workers[a].memory_bytes - 1 < workers[b].memory_bytes - 1;
+    return SmallerLimit(workers[a].memory_bytes, workers[b].memory_bytes);
   });
   std::vector<size_t> matched(ranks);
   for (const size_t rank : order) {
@@ -164,8 +166,7 @@ std::vector<uint64_t> LargestLimits(std::vector<uint64_t> limits, int ranks) {
   limits.resize(std::max(limits.size(), static_cast<size_t>(ranks)), 0);
   std::vector<size_t> order(limits.size());
   std::iota(order.begin(), order.end(), 0);
-  // Without a limit means the largest: minus one turns 0 into that.
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return limits[a] - 1 > limits[b] - 1; });
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return SmallerLimit(limits[b], limits[a]); });
   order.resize(ranks);
   std::sort(order.begin(), order.end());
   std::vector<uint64_t> largest;
@@ -175,8 +176,7 @@ std::vector<uint64_t> LargestLimits(std::vector<uint64_t> limits, int ranks) {
 
 std::vector<uint64_t> MatchLimits(const std::vector<uint64_t>& rank_bytes, std::vector<uint64_t> limits) {
   limits.resize(std::max(limits.size(), rank_bytes.size()), 0);
-  // Without a limit means the largest: minus one turns 0 into that.
-  std::sort(limits.begin(), limits.end(), [](uint64_t a, uint64_t b) { return a - 1 > b - 1; });
+  std::sort(limits.begin(), limits.end(), [](uint64_t a, uint64_t b) { return SmallerLimit(b, a); });
   std::vector<size_t> order(rank_bytes.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rank_bytes[a] > rank_bytes[b]; });

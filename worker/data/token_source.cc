@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/data/byte_order.h"
 #include "common/data/token_files.h"
 #include "common/status_macros.h"
 #include "common/tokenizer/tokenizer.h"
@@ -39,7 +38,7 @@ class TokensOnDisk final : public Tokens {
     const size_t size = TokenBytes(files_.type);
     std::vector<unsigned char> raw(tokens->size() * size);
     PENSTOCK_RETURN_IF_ERROR(files_.run.ReadAt(static_cast<uint64_t>(first) * size, raw.data(), raw.size()));
-    for (size_t i = 0; i < tokens->size(); ++i) (*tokens)[i] = At(&raw[i * size]);
+    for (size_t i = 0; i < tokens->size(); ++i) (*tokens)[i] = TokenAt(&raw[i * size], files_.type);
     return absl::OkStatus();
   }
 
@@ -50,19 +49,6 @@ class TokensOnDisk final : public Tokens {
   }
 
  private:
-  int64_t At(const unsigned char* raw) const {
-    switch (files_.type) {
-      case TokenType::kUint8:
-        return *raw;
-      case TokenType::kUint16:
-        return LittleEndian16(raw);
-      case TokenType::kInt32:
-        return static_cast<int32_t>(LittleEndian32(raw));
-      default:
-        return LittleEndian32(raw);
-    }
-  }
-
   const TokenFiles files_;
 };
 

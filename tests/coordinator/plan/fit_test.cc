@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/coordinator/plan/job_specs.h"
+#include "tests/coordinator/plan/planned_jobs.h"
 
 namespace penstock {
 namespace {
@@ -16,19 +17,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-v1::Plan Plan(const v1::JobSpec& spec) {
-  const absl::StatusOr<v1::Plan> plan = MakePlan(spec);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return plan.ok() ? *plan : v1::Plan();
-}
-
-// The plan with how it was found to run.
-PlannedJob Planned(const v1::JobSpec& spec, const std::vector<uint64_t>& memory_bytes = {}) {
-  const absl::StatusOr<PlannedJob> planned = PlanJob({spec, nullptr, memory_bytes});
-  EXPECT_TRUE(planned.ok()) << planned.status();
-  return planned.ok() ? *planned : PlannedJob();
-}
 
 absl::Status Fits(const v1::JobSpec& spec, const v1::Plan& plan, const std::vector<uint64_t>& memory_bytes) {
   return CheckFits({spec, nullptr, memory_bytes}, plan);

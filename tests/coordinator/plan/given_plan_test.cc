@@ -8,17 +8,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/coordinator/plan/job_specs.h"
+#include "tests/coordinator/plan/planned_jobs.h"
 
 namespace penstock {
 namespace {
 
 using ::testing::HasSubstr;
-
-v1::Plan Plan(const v1::JobSpec& spec) {
-  const absl::StatusOr<v1::Plan> plan = MakePlan(spec);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return plan.ok() ? *plan : v1::Plan();
-}
 
 std::string Error(const v1::JobSpec& spec) {
   const absl::StatusOr<v1::Plan> plan = MakePlan(spec);

@@ -18,6 +18,7 @@
 #include "model/layer_kind.h"
 #include "model/model_info.h"
 #include "tests/coordinator/plan/job_specs.h"
+#include "tests/coordinator/plan/planned_jobs.h"
 
 namespace penstock {
 namespace {
@@ -25,19 +26,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
-
-v1::Plan Plan(const v1::JobSpec& spec) {
-  const absl::StatusOr<v1::Plan> plan = MakePlan(spec);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return plan.ok() ? *plan : v1::Plan();
-}
-
-// The plan with how it was found to run.
-PlannedJob Planned(const v1::JobSpec& spec, const std::vector<uint64_t>& memory_bytes = {}) {
-  const absl::StatusOr<PlannedJob> planned = PlanJob({spec, nullptr, memory_bytes});
-  EXPECT_TRUE(planned.ok()) << planned.status();
-  return planned.ok() ? *planned : PlannedJob();
-}
 
 // What the fullest rank holds.
 uint64_t Largest(const v1::Plan& plan) {
