@@ -190,12 +190,14 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(cons
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address, ": the port is in use (another coordinator?); give coordinator.listen another"));
   }
+  server->awake_ = std::make_unique<AwakeCallbacks>(server->server_.get());
   server->address_ = absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
   return server;
 }
 
 CoordinatorServer::~CoordinatorServer() {
   if (server_ == nullptr) return;
+  awake_.reset();
   server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(1, GPR_TIMESPAN)));
   server_->Wait();
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/awake_callbacks.h"
 #include "coordinator/core.h"
 #include "proto/coordinator.grpc.pb.h"
 
@@ -85,6 +86,7 @@ class CoordinatorServer {
   ClusterService cluster_;
   MembershipService membership_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<AwakeCallbacks> awake_;
   std::string address_;
 };
 

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/awake_callbacks.h"
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/logging.h"
@@ -143,6 +144,7 @@ absl::Status Serve(const Flags& flags, Device* device) {
   int port = 0;
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
                             Listen(flags.listen, &exchange, service.get(), &port));
+  auto awake = std::make_unique<AwakeCallbacks>(server.get());
   const std::string address = WithPort(flags.listen, port);
   LOG(INFO) << "penstock-worker " << kVersion << ": id " << flags.id << ", device " << device->Name() << ", memory "
             << (flags.memory_bytes == 0 ? "unlimited" : absl::StrCat(flags.memory_bytes, " bytes")) << ", listening on "
@@ -156,6 +158,7 @@ absl::Status Serve(const Flags& flags, Device* device) {
   LOG(INFO) << "ending: " << (end.Get().ok() ? "asked to" : end.Get().ToString());
   if (end.Get().ok()) link.Leave();  // first: what the end of its work looks like elsewhere has then a cause
   service->Close(absl::CancelledError("the worker is ending"));
+  awake.reset();
   server->Shutdown(absl::ToChronoTime(clock->Wall() + kServerGrace));
   server->Wait();
   return end.Get();
