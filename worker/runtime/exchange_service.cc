@@ -19,6 +19,9 @@ namespace {
 // several times a piece, and each wait costs both sides a switch of threads.
 constexpr size_t kWindowBytes = 4 * limits::kPieceBytes;
 
+// Up to this size a payload is copied in less time than it takes to ask for the next message.
+constexpr size_t kSmallBytes = size_t{256} << 10;
+
 // Slots of a ring that are given back together, one credit for them: a sender has the others meanwhile.
 constexpr int kSlotsPerCredit = 2;
 
@@ -53,15 +56,19 @@ class InboundStream final : public ByteReactor, public CreditStream {
     }
     grpc::ByteBuffer message;
     message.Swap(&incoming_);
-    // The first message says whose stream this is. From then on the next one is read while this one is copied, by
+    absl::StatusOr<ReceivedFrame> frame = DecodeFrame(message);
+    message.Clear();
+    // The first message says whose stream this is. From then on the next one is read while a large one is copied, by
     // another of gRPC's threads: pieces may come in any order.
     const bool attached = Link().has_value();
-    if (attached) ReadOn();
-    const absl::Status status = attached ? Take(&message) : Attach(message);
+    const bool early = attached && frame.ok() && Payload(*frame) > kSmallBytes;
+    if (early) ReadOn();
+    absl::Status status = frame.status();
+    if (status.ok()) status = attached ? Take(&*frame) : Attach(*frame);
     if (!status.ok()) {
       Detach(status);  // first: once its sender knows, this stream may break, which would be the lesser reason
       End(status);
-    } else if (!attached) {
+    } else if (!early) {
       ReadOn();
     }
     FinishedReading();
@@ -85,13 +92,15 @@ class InboundStream final : public ByteReactor, public CreditStream {
   }
 
  private:
-  absl::Status Take(grpc::ByteBuffer* message) {
-    PENSTOCK_ASSIGN_OR_RETURN(ReceivedFrame frame, DecodeFrame(*message));
-    message->Clear();
-    if (!frame.header.has_ring_slot()) return receiver_->Deliver(*Link(), frame);
-    PENSTOCK_RETURN_IF_ERROR(FindPayload(&frame));
-    PENSTOCK_RETURN_IF_ERROR(receiver_->Deliver(*Link(), frame));
-    GiveBack(frame.header.ring_slot());
+  static size_t Payload(const ReceivedFrame& frame) {
+    return frame.header.has_ring_slot() ? frame.header.ring_bytes() : frame.payload.size();
+  }
+
+  absl::Status Take(ReceivedFrame* frame) {
+    if (!frame->header.has_ring_slot()) return receiver_->Deliver(*Link(), *frame);
+    PENSTOCK_RETURN_IF_ERROR(FindPayload(frame));
+    PENSTOCK_RETURN_IF_ERROR(receiver_->Deliver(*Link(), *frame));
+    GiveBack(frame->header.ring_slot());
     return absl::OkStatus();
   }
 
@@ -143,8 +152,7 @@ class InboundStream final : public ByteReactor, public CreditStream {
     pending_.set_receiver_incarnation(identity.incarnation);
   }
 
-  absl::Status Attach(const grpc::ByteBuffer& message) {
-    PENSTOCK_ASSIGN_OR_RETURN(const ReceivedFrame frame, DecodeFrame(message));
+  absl::Status Attach(const ReceivedFrame& frame) {
     if (receiver_ == nullptr) {
       return absl::FailedPreconditionError(
           absl::StrCat("a frame of job ", frame.header.job(), "; this worker has nothing loaded"));
