@@ -99,6 +99,13 @@ bool ApplyKind(const RuleContext& context) {
       return LmHeadRule(context);
     case v1::Layer::kDelay:
       return DelayRule(context);
+    case v1::Layer::kAdd:
+    case v1::Layer::kConcat:
+    case v1::Layer::kGraph:
+    case v1::Layer::kConvTranspose2D:
+    case v1::Layer::kUpsample:
+    case v1::Layer::kPad:
+      return context.Fail("is of a kind that this version does not know");
     case v1::Layer::KIND_NOT_SET:
       return context.Fail("has no kind");
   }

@@ -158,6 +158,12 @@ LayerFunctionPtr LayerBuilder::Build() const {
       return MakeDelay(parts_->clock, {absl::Microseconds(layer_.delay().forward_us()),
                                        absl::Microseconds(layer_.delay().input_grad_us()),
                                        absl::Microseconds(layer_.delay().weight_grad_us())});
+    case v1::Layer::kAdd:
+    case v1::Layer::kConcat:
+    case v1::Layer::kGraph:
+    case v1::Layer::kConvTranspose2D:
+    case v1::Layer::kUpsample:
+    case v1::Layer::kPad:
     case v1::Layer::KIND_NOT_SET:
       break;
   }
