@@ -253,7 +253,24 @@ absl::Status File::Close() {
 absl::StatusOr<FileLock> FileLock::Acquire(const std::string& path) {
   const int fd = OpenRetrying(path, O_RDWR | O_CREAT);
   if (fd < 0) return FileError(errno, path, "open");
-  File file(fd, path);
+  return Take(File(fd, path));
+}
+
+absl::StatusOr<FileLock> FileLock::Inherit(const std::string& path, int fd) {
+  struct stat there {}, given {};
+  if (::stat(path.c_str(), &there) != 0 || ::fstat(fd, &given) != 0 || there.st_dev != given.st_dev ||
+      there.st_ino != given.st_ino) {
+    return absl::InvalidArgumentError(absl::StrCat("descriptor ", fd, " is not ", path));
+  }
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ::lseek(fd, 0, SEEK_SET);
+  return Take(File(fd, path));
+}
+
+absl::StatusOr<FileLock> FileLock::Take(File file) {
+  const int fd = file.fd_;
+  const std::string& path = file.path_;
+  // A lock belongs to what was opened, not to a process: one that was inherited is held already.
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return FileError(errno, path, "lock");
     char owner[32] = "";

@@ -98,7 +98,16 @@ class FileLock {
   // Errors: FailedPrecondition: another process (or object) holds it; names its process id.
   static absl::StatusOr<FileLock> Acquire(const std::string& path);
 
+  // Takes over a lock that the parent process acquired and left to this one, under the descriptor `fd`. The file holds
+  // this process's id from now on.
+  // Errors: InvalidArgument: `fd` is not the file at `path`. FailedPrecondition: as Acquire.
+  static absl::StatusOr<FileLock> Inherit(const std::string& path, int fd);
+
+  // What a child process is to inherit for Inherit; of no other use.
+  int descriptor() const { return file_.fd_; }
+
  private:
+  static absl::StatusOr<FileLock> Take(File file);
   explicit FileLock(File file) : file_(std::move(file)) {}
   File file_;
 };

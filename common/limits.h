@@ -9,8 +9,12 @@
 
 namespace penstock::limits {
 
-// Payload of one frame. Larger gRPC messages halve the throughput, and gRPC's own receive limit is 4 MiB.
+// Payload of one frame. Larger gRPC messages halve the throughput.
 inline constexpr size_t kPieceBytes = size_t{1} << 20;
+
+// The most that any message may have, at both ends. The largest is a plan: some 60 bytes for each micro-batch of each
+// stage, so that a million of these pairs fit. A frame is held to kPieceBytes besides.
+inline constexpr size_t kMaxMessageBytes = size_t{64} << 20;
 
 // Small tensors never wait for credit: a budget of so many bytes costs nothing.
 inline constexpr size_t kMinCreditBytes = size_t{4} << 20;
@@ -60,7 +64,7 @@ inline constexpr int kMaxQueuedJobs = 1000;
 // Log lines kept in a worker until a heartbeat takes them; the oldest go first, and the loss is logged.
 inline constexpr size_t kMaxPendingLogLines = 4096;
 
-// Log lines that one heartbeat carries: far below gRPC's 4 MiB even when each holds a compiler's message.
+// Log lines that one heartbeat carries: far below kMaxMessageBytes even when each holds a compiler's message.
 inline constexpr size_t kMaxLogLinesPerHeartbeat = 256;
 
 // Longest wait for a control call that only answers (connect included).
