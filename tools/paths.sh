@@ -10,6 +10,7 @@ fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock
 setup_stamp=$root/.setup.stamp
 build_stamp=$root/.build.stamp
+build_log=$root/.build.log
 libtorch_cpu=$cache/libtorch-2.11.0-cpu
 libtorch_cuda=$cache/libtorch-2.11.0-cuda
 

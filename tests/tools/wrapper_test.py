@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # In place of Bazel: counts its calls and "builds" programs that print what they were given.
 FAKE_BAZEL = """#!/usr/bin/env bash
 echo "$@" >>"$FAKE_LOG"
+if [[ -e $FAKE_LOG.slow ]]; then
+  echo "[1,234 / 4,567] 2 actions running"; echo "    Compiling a.cc; 3s local"
+  while [[ ! -e $FAKE_LOG.go ]]; do sleep 0.05; done
+fi
 if [[ -e $FAKE_LOG.fail ]]; then echo "a.cc:1: error: no" >&2; exit 1; fi
 mkdir -p "$FAKE_OUT"/{cli,coordinator,worker}
 printf '#!/usr/bin/env bash\\necho "$PWD|$#|$1"\\n' >"$FAKE_OUT/cli/penstock"
@@ -63,6 +68,39 @@ class WrapperTest(unittest.TestCase):
         second = self.run_it()
         self.assertEqual((second.stderr, self.builds()), ("", 1))
 
+    def build_slowly(self, stderr):
+        (self.base / "log.slow").touch()
+        return subprocess.Popen([str(self.root / "penstock"), "x"], cwd="/", text=True, env=self.environment,
+                                stdout=subprocess.PIPE, stderr=stderr)
+
+    def test_a_build_shows_how_far_it_is_in_plain_lines(self):
+        # Ten minutes went by without a word, and the log was a file that nobody knew of.
+        build = self.build_slowly(subprocess.PIPE)
+        lines = []
+        for line in build.stderr:
+            lines.append(line)
+            if "1,234 of 4,567 actions" in line:
+                break
+        (self.base / "log.go").touch()
+        out, rest = build.communicate(timeout=60)
+        self.assertEqual(out, "/|1|x\n")
+        self.assertIn(f"log: {self.root}/.build.log", "".join(lines))
+        self.assertRegex(lines[-1], r"^penstock: building: 1,234 of 4,567 actions, 0m0\ds$")
+        self.assertRegex(rest, r"penstock: built in 0m\d\ds\n$")
+        self.assertIn("Compiling a.cc", (self.root / ".build.log").read_text())
+
+    def test_a_build_draws_one_line_over_itself_on_a_terminal(self):
+        terminal, ours = pty.openpty()
+        build = self.build_slowly(ours)
+        os.close(ours)
+        shown = b""
+        while b"1,234 of 4,567 actions" not in shown:
+            shown += os.read(terminal, 4096)
+        (self.base / "log.go").touch()
+        self.assertEqual(build.communicate(timeout=60)[0], "/|1|x\n")
+        self.assertIn(b"\r\x1b[Kpenstock: building: 1,234 of 4,567 actions", shown)
+        os.close(terminal)
+
     def test_a_newer_source_a_removed_one_and_a_missing_program_are_built_again(self):
         self.run_it()
         later = time.time() + 10
@@ -101,6 +139,7 @@ class WrapperTest(unittest.TestCase):
         failed = self.run_it()
         self.assertEqual((failed.returncode, failed.stdout), (1, ""))
         self.assertIn("a.cc:1: error: no", failed.stderr)
+        self.assertIn(f"the build failed; its whole log: {self.root}/.build.log", failed.stderr)
         (self.base / "log.fail").unlink()
         self.assertEqual(self.run_it().returncode, 0)
 
