@@ -22,6 +22,14 @@ class RealClock final : public Clock {
 
 }  // namespace
 
+void Clock::SleepExactly(absl::Duration duration) {
+  constexpr absl::Duration kWatch = absl::Microseconds(200);
+  const absl::Duration end = Monotonic() + duration;
+  if (duration > kWatch) Sleep(duration - kWatch);
+  while (Monotonic() < end) {
+  }
+}
+
 Clock* Clock::Real() {
   static RealClock* const clock = new RealClock;
   return clock;

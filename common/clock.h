@@ -24,6 +24,10 @@ class Clock {
   // Returns after `duration`. Thread that calls it blocks.
   virtual void Sleep(absl::Duration duration) = 0;
 
+  // Returns when `duration` has passed, to a few microseconds: sleeps, then watches the clock for the last 0.2 ms, by
+  // which a sleeping thread may wake too late.
+  void SleepExactly(absl::Duration duration);
+
   // The process's clock. Never null.
   static Clock* Real();
 };

@@ -17,12 +17,16 @@ constexpr int kPasses = 9;  // the first pays for opening the streams and for pa
 // A page: its transfer takes a few microseconds at most. And what several pieces make, so that they follow each other
 // as a layer's output does.
 constexpr int64_t kSmallBytes = 4 << 10;
-constexpr int kSmallTurns = 64;
+constexpr int kSmallTurns = 16;
 constexpr int64_t kLargeBytes = 8 << 20;
 constexpr int kLargeTurns = 4;
 
-// Two layers with `bytes` between them.
-v1::JobSpec SpecOf(int64_t bytes, int turns) {
+// The latency is that of a message between computations: by then threads sleep and caches have cooled, and it takes
+// several times as long as in a mere exchange of messages.
+constexpr int64_t kPauseUs = 2000;
+
+// Two layers with `bytes` between them, each of which waits before it sends.
+v1::JobSpec SpecOf(int64_t bytes, int turns, int64_t pause_us) {
   v1::JobSpec spec;
   spec.set_name("probe");
   v1::Model* model = spec.mutable_model();
@@ -32,8 +36,10 @@ v1::JobSpec SpecOf(int64_t bytes, int turns) {
   for (const char* name : {"sender", "receiver"}) {
     v1::Layer* layer = model->add_layers();
     layer->set_name(name);
-    layer->mutable_relu();
+    layer->mutable_delay();
   }
+  model->mutable_layers(0)->mutable_delay()->set_forward_us(pause_us);
+  model->mutable_layers(1)->mutable_delay()->set_input_grad_us(pause_us);
   spec.mutable_train()->set_batch_size(turns);
   return spec;
 }
@@ -65,8 +71,8 @@ v1::Plan PlanOf(int turns) {
   return plan;
 }
 
-// Half a turn, in microseconds.
-absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t bytes, int turns) {
+// Half a turn without its pauses, in microseconds.
+absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t bytes, int turns, int64_t pause_us) {
   Gather<v1::LoadReply> loads(kRanks);
   for (int r = 0; r < kRanks; ++r) {
     v1::LoadRequest request;
@@ -75,7 +81,7 @@ absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t byte
     request.set_incarnation(lease->workers()[r].incarnation);
     request.set_rank(r);
     request.set_probe(true);
-    *request.mutable_spec() = SpecOf(bytes, turns);
+    *request.mutable_spec() = SpecOf(bytes, turns, pause_us);
     *request.mutable_plan() = PlanOf(turns);
     for (int n = 0; n < kRanks; ++n) {
       v1::Neighbour* neighbour = request.add_ranks();
@@ -100,7 +106,7 @@ absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t byte
     lease->client(r).Run(lease->NewCall(), std::move(request), runs.Take(r));
   }
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<v1::RunReply> replies, runs.Wait());
-  return replies[0].pass_seconds() * 1e6 / (2.0 * turns);
+  return std::max(replies[0].pass_seconds() * 1e6 / (2.0 * turns) - static_cast<double>(pause_us), 0.0);
 }
 
 void UnloadBoth(WorkerLease* lease) {
@@ -119,9 +125,9 @@ void UnloadBoth(WorkerLease* lease) {
 
 absl::StatusOr<LinkTimes> ProbeLink(WorkerLease* lease, const std::function<uint64_t()>& new_epoch) {
   CHECK_GE(lease->workers().size(), static_cast<size_t>(kRanks));
-  absl::StatusOr<double> small = OneWayUs(lease, new_epoch(), kSmallBytes, kSmallTurns);
+  absl::StatusOr<double> small = OneWayUs(lease, new_epoch(), kSmallBytes, kSmallTurns, kPauseUs);
   absl::StatusOr<double> large = small;
-  if (small.ok()) large = OneWayUs(lease, new_epoch(), kLargeBytes, kLargeTurns);
+  if (small.ok()) large = OneWayUs(lease, new_epoch(), kLargeBytes, kLargeTurns, kPauseUs);
   UnloadBoth(lease);
   PENSTOCK_RETURN_IF_ERROR(large.status());
   // A pass of no time at all cannot be: but a clock may be coarse, and a rate must be a number.

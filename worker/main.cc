@@ -2,6 +2,7 @@
 #include <grpcpp/server.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -175,6 +176,7 @@ absl::Status Main(const Flags& flags) {
 }  // namespace penstock
 
 int main(int argc, char** argv) {
+  prctl(PR_SET_TIMERSLACK, 1);  // ns; of this thread and all that it starts: a delay layer ends when it should
   penstock::KeepPages();
   penstock::SkipLockOrderSearch();
   penstock::PrepareTorch();

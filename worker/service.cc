@@ -37,6 +37,7 @@ SessionEnvironment WithProbe(SessionEnvironment environment, ProbeDevice* device
 WorkerService::WorkerService(SessionEnvironment environment, std::function<uint64_t()> incarnation,
                              std::function<void()> on_shutdown)
     : environment_(std::move(environment)),
+      probe_device_(environment_.clock),
       probe_environment_(WithProbe(environment_, &probe_device_, &probe_committer_)),
       incarnation_(std::move(incarnation)),
       on_shutdown_(std::move(on_shutdown)) {}

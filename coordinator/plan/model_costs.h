@@ -70,8 +70,11 @@ class ModelCosts {
   // By first layer: the end of the longest stage that needs at most so many bytes, its first layer if none does. It
   // keeps the activations of `whole` samples and the inputs of `boundary` more. 0: any stage does.
   std::vector<int> LongestWithin(uint64_t memory_bytes, int64_t whole, int64_t boundary) const;
-  // The optimizer's update of a rank that holds so much state.
-  double UpdateUs(int64_t state_bytes) const { return static_cast<double>(state_bytes) / update_bytes_per_us_; }
+  // What follows a step's last action on a rank that holds so much state: its vote to the coordinator, the decision,
+  // the optimizer's update.
+  double UpdateUs(int64_t state_bytes) const {
+    return 2 * link_.latency_us + static_cast<double>(state_bytes) / update_bytes_per_us_;
+  }
 
   // How many of the first layers belong together, since the stage that turns tokens into numbers must have them all:
   // tokens have no gradient to send back. At least 1.

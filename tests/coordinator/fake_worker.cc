@@ -137,10 +137,11 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const v1::RunRequest*
   const Loaded loaded = Current(request->job());
   reply->set_completed_step(loaded.step);
   if (loaded.request.probe()) {
-    // 50 us and 2000 bytes a us, one way.
+    // 50 us and 2000 bytes a us, one way, after the layers' delays.
     const v1::JobSpec& spec = loaded.request.spec();
     const double bytes = 4.0 * static_cast<double>(spec.model().input().shape(0));
-    reply->set_pass_seconds(2.0 * spec.train().batch_size() * (50 + bytes / 2000) * 1e-6);
+    const double delay = static_cast<double>(spec.model().layers(0).delay().forward_us());
+    reply->set_pass_seconds(2.0 * spec.train().batch_size() * (delay + 50 + bytes / 2000) * 1e-6);
     return ToGrpc(absl::OkStatus());
   }
   switch (request->mode()) {

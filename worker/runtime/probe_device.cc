@@ -14,11 +14,12 @@ namespace {
 
 class ProbeRank final : public LoadedRank {
  public:
-  ProbeRank(const v1::LoadRequest& request, ModelInfo model) : request_(request), model_(std::move(model)) {}
+  ProbeRank(const v1::LoadRequest& request, ModelInfo model, Clock* clock)
+      : request_(request), model_(std::move(model)), clock_(clock) {}
 
   absl::Status BeginPass(const Pass&) override { return absl::OkStatus(); }
-  absl::Status Forward(int, int) override { return absl::OkStatus(); }
-  absl::Status InputGradient(int, int) override { return absl::OkStatus(); }
+  absl::Status Forward(int stage, int) override { return Delay(LayerOf(stage).delay().forward_us()); }
+  absl::Status InputGradient(int stage, int) override { return Delay(LayerOf(stage).delay().input_grad_us()); }
   absl::Status WeightGradient(int, int) override { return absl::OkStatus(); }
   absl::Status Recompute(int, int) override { return absl::OkStatus(); }
   absl::Status GiveInput(int, v1::Direction, int, ReceivedTensor) override { return absl::OkStatus(); }
@@ -51,8 +52,18 @@ class ProbeRank final : public LoadedRank {
   absl::StatusOr<std::vector<v1::TensorHash>> Hashes() override { return std::vector<v1::TensorHash>(); }
 
  private:
+  const v1::Layer& LayerOf(int stage) const {
+    return request_.spec().model().layers(static_cast<int>(request_.plan().stages(stage).first_layer()));
+  }
+
+  absl::Status Delay(int64_t us) {
+    clock_->SleepExactly(absl::Microseconds(us));
+    return absl::OkStatus();
+  }
+
   const v1::LoadRequest request_;
   const ModelInfo model_;
+  Clock* const clock_;
   std::map<size_t, std::shared_ptr<char[]>> memory_;  // by size
 };
 
@@ -60,7 +71,7 @@ class ProbeRank final : public LoadedRank {
 
 absl::StatusOr<std::unique_ptr<LoadedRank>> ProbeDevice::Load(const v1::LoadRequest& request) {
   PENSTOCK_ASSIGN_OR_RETURN(ModelInfo model, InferModel(request.spec().model()));
-  return std::unique_ptr<LoadedRank>(std::make_unique<ProbeRank>(request, std::move(model)));
+  return std::unique_ptr<LoadedRank>(std::make_unique<ProbeRank>(request, std::move(model), clock_));
 }
 
 absl::StatusOr<v1::MeasuredCosts> ProbeDevice::Measure(const v1::MeasureRequest&, const std::function<bool()>&) {

@@ -47,11 +47,11 @@ std::string Error(const v1::JobSpec& spec) {
 }
 
 TEST(PlannerTest, DelayLayersCostExactlyWhatTheySay) {
-  // (M + K - 1) x 30 ms and next to nothing for the link, whose 60 us each way do not repeat.
+  // (M + K - 1) x 30 ms, the link's 400 us at each of three boundaries each way, the vote and its answer.
   const v1::Plan plan = Plan(DelayJob({10000, 10000, 10000, 10000}, 4, 32));
   EXPECT_EQ(plan.stages(0).forward_us(), 10000);
   EXPECT_EQ(plan.stages(0).backward_us(), 20000);
-  EXPECT_NEAR(plan.predicted_step_us(), 35 * 30000, 1000);
+  EXPECT_NEAR(plan.predicted_step_us(), 35 * 30000 + 8 * 400, 100);
   EXPECT_NEAR(plan.predicted_bubble(), 3.0 / 35, 0.001);
   EXPECT_EQ(plan.cost_source(), "estimated from FLOPs and bytes");
 }

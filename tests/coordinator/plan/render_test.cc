@@ -35,7 +35,7 @@ TEST(RenderTest, TheTableSaysWhatEachStageHolds) {
             "STAGE  LAYERS           PARAMS  STATE   ACTIV.     PEAK     LIMIT  FIT  TIME/MB  WORKER\n"
             "0      delay_0 delay_1       0    0 B  2.0 KiB  2.0 KiB  4.00 GiB  yes    60 ms  localhost/cpu.0\n"
             "1      delay_2 delay_3       0    0 B  4.0 KiB  4.0 KiB   8.0 KiB  yes    60 ms  (rank 1)\n"
-            "Bubble 3.0 % of all ranks' time (GPipe's)   Step ~1.98 s, 16 samples/s, 100 steps in 3 min 18 s\n"
+            "Bubble 3.1 % of all ranks' time (GPipe's)   Step ~1.98 s, 16 samples/s, 100 steps in 3 min 18 s\n"
             "Times are estimated from FLOPs and bytes\n");
 }
 
