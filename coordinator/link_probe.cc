@@ -17,13 +17,13 @@ constexpr int kPasses = 9;  // the first pays for opening the streams and for pa
 // A page: its transfer takes a few microseconds at most. And what several pieces make, so that they follow each other
 // as a layer's output does.
 constexpr int64_t kSmallBytes = 4 << 10;
-constexpr int kSmallTurns = 16;
+constexpr int kSmallTurns = 8;
 constexpr int64_t kLargeBytes = 8 << 20;
 constexpr int kLargeTurns = 4;
 
 // The latency is that of a message between computations: by then threads sleep and caches have cooled, and it takes
 // several times as long as in a mere exchange of messages.
-constexpr int64_t kPauseUs = 2000;
+constexpr int64_t kPauseUs = 10'000;
 
 // Two layers with `bytes` between them, each of which waits before it sends.
 v1::JobSpec SpecOf(int64_t bytes, int turns, int64_t pause_us) {
