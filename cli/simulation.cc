@@ -222,7 +222,8 @@ absl::StatusOr<SimulatedSchedule> SimulateLists(SimulationRequest request, Simul
   PENSTOCK_RETURN_IF_ERROR(CheckCounts(request, placement.num_stages()));
   PENSTOCK_RETURN_IF_ERROR(ValidateComputeActions(lists, placement, micro_batches, PassKind::kTraining));
   PENSTOCK_ASSIGN_OR_RETURN(RankCosts costs, CostsOfRanks(request, placement));
-  return Finish(request, {"csv", 0, std::move(placement), lists, {}, {}}, std::move(costs), detail);
+  return Finish(request, {std::string(kCustomSchedule), 0, std::move(placement), lists, {}, {}}, std::move(costs),
+                detail);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ absl::StatusOr<Action> ActionFromText(absl::string_view text) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("'", text, "' is not an action; write <stage><kind><micro-batch> such as 2F0, with kind one of ",
-                   "F, B, I, W, R, SEND_F, RECV_F, SEND_B, RECV_B"));
+                   "F, B, I, W, R (sends and receives follow from these)"));
 }
 
 std::vector<std::string> ToWords(const ActionList& list) {

@@ -17,6 +17,7 @@
 #include "cli/reach.h"
 #include "cli/stored_job.h"
 #include "coordinator/plan/amounts.h"
+#include "coordinator/plan/choice.h"
 #include "coordinator/plan/planner.h"
 #include "coordinator/plan/render.h"
 #include "coordinator/plan/timeline.h"
@@ -130,8 +131,12 @@ int CompareAll(const Options& options, const PlanRequest& request, Console* cons
   for (const ScheduleRow& row : *rows) {
     if (row.status.ok() && row.missing_bytes == 0) return 0;
   }
+  std::vector<std::string> words = {"plan", "-f", options.file, "--schedule", (*rows)[BestRow(*rows)].schedule};
+  for (const std::string& pair : options.overrides) words.insert(words.end(), {"--set", pair});
+  if (!options.memory.empty()) words.insert(words.end(), {"--memory", options.memory});
+  if (!options.cluster.empty()) words.insert(words.end(), {"--cluster", options.cluster});
   return console->Fail(ExitCode::kDoesNotFit, "no schedule fits the workers' memory",
-                       "penstock plan with one of them says what would");
+                       absl::StrCat(Suggest(*console, words), " says what would"));
 }
 
 int PlanOne(const Options& options, const PlanRequest& request, const Workers& workers, Console* console) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -26,11 +27,21 @@ uint64_t LargestRankBytes(const ScheduleRow& row) {
   return bytes.empty() ? 0 : *std::max_element(bytes.begin(), bytes.end());
 }
 
+}  // namespace
+
 std::string NameOf(const ScheduleRow& row) {
   return row.chunks == 1 ? row.schedule : absl::StrCat(row.schedule, " with ", row.chunks, " stages a rank");
 }
 
-}  // namespace
+std::vector<size_t> RowsByStep(const std::vector<ScheduleRow>& rows) {
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto step = [&rows](size_t i) {
+    return rows[i].status.ok() ? StepUs(rows[i]) : std::numeric_limits<double>::infinity();
+  };
+  std::stable_sort(order.begin(), order.end(), [&step](size_t a, size_t b) { return step(a) < step(b); });
+  return order;
+}
 
 size_t BestRow(const std::vector<ScheduleRow>& rows) {
   uint64_t least_missing = std::numeric_limits<uint64_t>::max();
@@ -51,7 +62,7 @@ size_t BestRow(const std::vector<ScheduleRow>& rows) {
   return best;
 }
 
-std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best) {
+std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best, bool alone) {
   std::vector<std::tuple<double, size_t>> others;
   size_t too_large = 0, impossible = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -65,7 +76,7 @@ std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best) {
     }
   }
   std::sort(others.begin(), others.end());
-  std::string text = absl::StrCat("schedule auto took ", NameOf(rows[best]));
+  std::string text = absl::StrCat("schedule auto ", alone ? "took " : "takes ", NameOf(rows[best]));
   for (size_t n = 0; n < others.size() && n < kNamedOthers; ++n) {
     const auto& [step_us, i] = others[n];
     const double longer = StepUs(rows[best]) > 0 ? step_us / StepUs(rows[best]) - 1 : 0;
@@ -81,7 +92,7 @@ std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best) {
   }
   if (others.size() > kNamedOthers) absl::StrAppend(&text, ", ", others.size() - kNamedOthers, " more longer still");
   if (too_large > 0) absl::StrAppend(&text, "; ", too_large, too_large == 1 ? " does" : " do", " not fit");
-  if (impossible > 0) {
+  if (alone && impossible > 0) {
     absl::StrAppend(&text, "; ", impossible, " cannot run this job (--schedule all says why)");
   }
   return text;

@@ -16,8 +16,15 @@ namespace penstock {
 // REQUIRES: a row whose status is OK.
 size_t BestRow(const std::vector<ScheduleRow>& rows);
 
-// "schedule auto took zb-h1: 1f1b, the next, would take 4.1 % longer, gpipe 9.0 %".
-std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best);
+// The rows as a reader wants them: the shortest step first, those that cannot run last.
+std::vector<size_t> RowsByStep(const std::vector<ScheduleRow>& rows);
+
+// "zb-h1", "interleaved with 3 stages a rank".
+std::string NameOf(const ScheduleRow& row);
+
+// "schedule auto took zb-h1: 1f1b would take 4.1 % longer, gpipe would take 9.0 % longer".
+// Args: alone: the sentence stands without the table of the rows, and so says where that is.
+std::string ChoiceText(const std::vector<ScheduleRow>& rows, size_t best, bool alone);
 
 }  // namespace penstock
 

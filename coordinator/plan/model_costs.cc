@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/micro_batch.h"
+#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/memory.h"
 
@@ -74,6 +79,16 @@ void AddRecomputation(const v1::Pipeline& pipeline, std::vector<LayerTimes>* tim
 
 bool IsTokens(const TensorType& type) { return type.dtype == v1::DTYPE_INT64; }
 
+// "cpu (libtorch 2.11.0, numerics 3f2a9c41)" of a worker's numeric fingerprint, which is a line of several facts, the
+// kind of device last where it is no cpu.
+std::string DeviceText(const std::string& fingerprint) {
+  const std::vector<std::string> facts = absl::StrSplit(fingerprint, "; ");
+  if (facts.size() < 2) return fingerprint;
+  const bool is_cpu = !absl::StrContains(facts.back(), ", TF32");
+  return absl::StrCat(is_cpu ? "cpu" : facts.back().substr(0, facts.back().find(',')), " (", facts.front(),
+                      ", numerics ", Sha256Hex(fingerprint).substr(0, 8), ")");
+}
+
 }  // namespace
 
 Machine CpuMachine(int threads) {
@@ -126,7 +141,7 @@ absl::StatusOr<ModelCosts> ModelCosts::Make(const v1::JobSpec& spec, const Model
     if (measured->update_bytes_per_us() > 0) costs.update_bytes_per_us_ = measured->update_bytes_per_us();
     if (measured->link_latency_us() > 0) costs.link_.latency_us = measured->link_latency_us();
     if (measured->link_bytes_per_us() > 0) costs.link_.bytes_per_us = measured->link_bytes_per_us();
-    costs.source_ = absl::StrCat("measured on ", measured->device());
+    costs.source_ = absl::StrCat("measured on ", DeviceText(measured->device()));
   } else {
     costs.larger_ = EstimateAll(model, costs.samples_, machine);
     costs.smaller_ = EstimateAll(model, costs.tail_samples_, machine);

@@ -109,7 +109,7 @@ absl::StatusOr<PlannedJob> PlanBestSchedule(const PlanRequest& request, const Ba
   if (again.plan.predicted_step_us() <= best.planned.plan.predicted_step_us() || best.missing_bytes > 0) {
     best.planned = std::move(again);
   }
-  const std::string text = ChoiceText(rows, BestRow(rows));
+  const std::string text = ChoiceText(rows, BestRow(rows), /*alone=*/true);
   PlannedJob planned = std::move(rows[BestRow(rows)].planned);
   planned.notes.push_back(text);
   return planned;
@@ -128,7 +128,7 @@ absl::StatusOr<PlannedJob> CompletePlan(const PlanRequest& request) {
     PENSTOCK_RETURN_IF_ERROR(rows.back().status);
   }
   const size_t best = BestRow(rows);
-  const std::string text = ChoiceText(rows, best);
+  const std::string text = ChoiceText(rows, best, /*alone=*/true);
   PlannedJob planned = std::move(rows[best].planned);
   if (given.train_size() == 0 && given.schedule() == kAutoSchedule) planned.notes.push_back(text);
   return planned;

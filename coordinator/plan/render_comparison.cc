@@ -36,12 +36,12 @@ std::string RenderComparisonText(const PlanRequest& request, const std::vector<S
   std::vector<std::vector<std::string>> cells = {
       {"", "SCHEDULE", "STAGES", "STEP", "MAKESPAN", "SPAN", "BUBBLE", "FIT", "PEAK BY RANK"}};
   std::vector<std::string> impossible;
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (const size_t i : RowsByStep(rows)) {
     const ScheduleRow& row = rows[i];
     const std::string stages =
         row.chunks == 1 ? absl::StrCat(row.stages) : absl::StrCat(row.stages, " (", row.chunks, " a rank)");
     if (!row.status.ok()) {
-      impossible.push_back(absl::StrCat(row.schedule, ": ", FirstLine(row.status.message())));
+      impossible.push_back(absl::StrCat(NameOf(row), ": ", FirstLine(row.status.message())));
       continue;
     }
     const Simulation& simulation = row.planned.simulation;
@@ -56,7 +56,7 @@ std::string RenderComparisonText(const PlanRequest& request, const std::vector<S
   absl::StrAppend(&text, "Step is the makespan and the update; bubbles are GPipe's. Times are ", plan.cost_source(),
                   "\n");
   for (const std::string& line : impossible) absl::StrAppend(&text, "cannot run: ", line, "\n");
-  absl::StrAppend(&text, "note: ", ChoiceText(rows, best), "\n");
+  absl::StrAppend(&text, "note: ", ChoiceText(rows, best, /*alone=*/false), "\n");
   return text;
 }
 

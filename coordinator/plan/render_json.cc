@@ -131,7 +131,7 @@ std::string RenderComparisonJson(const PlanRequest& request, const std::vector<S
   const size_t best = BestRow(rows);
   json["best"] = rows[best].schedule;
   json["schedules"] = Json::array();
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (const size_t i : RowsByStep(rows)) {
     const ScheduleRow& row = rows[i];
     Json item = {{"schedule", row.schedule}, {"stages", row.stages}, {"chunks", row.chunks}, {"best", i == best}};
     if (!row.status.ok()) {

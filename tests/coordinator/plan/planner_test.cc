@@ -24,6 +24,7 @@ namespace penstock {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -52,7 +53,7 @@ TEST(PlannerTest, DelayLayersCostExactlyWhatTheySay) {
   EXPECT_EQ(plan.stages(0).forward_us(), 10000);
   EXPECT_EQ(plan.stages(0).backward_us(), 20000);
   EXPECT_NEAR(plan.predicted_step_us(), 35 * 30000 + 8 * 400, 100);
-  EXPECT_NEAR(plan.predicted_bubble(), 3.0 / 35, 0.001);
+  EXPECT_NEAR(plan.predicted_bubble(), 1 - 32 * 30000 / (35 * 30000 + 6 * 400.0), 0.0001);
   EXPECT_EQ(plan.cost_source(), "estimated from FLOPs and bytes");
 }
 
@@ -225,6 +226,12 @@ TEST(MeasuredCostsTest, TakeThePlaceOfEstimates) {
   EXPECT_NEAR(plan->stages(0).backward_us(), 5000, 1e-9);
   EXPECT_NEAR(plan->stages(0).weight_gradient_us(), 3000, 1e-9);
   EXPECT_EQ(plan->cost_source(), "measured on a test's device");
+  // A worker's numeric fingerprint filled three lines of a terminal.
+  measured.set_device("libtorch 2.11.0; Intel(R) oneAPI Math Kernel Library; AVX512; MKL_CBWR=; 1 thread(s)");
+  EXPECT_THAT(MakePlan(spec, &measured)->cost_source(),
+              MatchesRegex("measured on cpu \\(libtorch 2.11.0, numerics [0-9a-f]{8}\\)"));
+  measured.set_device("libtorch 2.11.0; AVX2; cuda, TF32 off");
+  EXPECT_THAT(MakePlan(spec, &measured)->cost_source(), StartsWith("measured on cuda (libtorch 2.11.0, numerics "));
   // 5 x 6 ms, and the boundary twice.
   EXPECT_NEAR(plan->predicted_step_us(), 5 * 6000, 1000);
   // A micro-batch of half the size takes about half.

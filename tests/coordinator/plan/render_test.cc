@@ -1,5 +1,6 @@
 #include "coordinator/plan/render.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ namespace penstock {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 PlannedJob Planned(const PlanRequest& request) {
@@ -103,14 +105,40 @@ TEST(RenderComparisonTest, HasEveryScheduleAndSaysWhyOneCannotRun) {
                          "   SCHEDULE "));
   EXPECT_THAT(text, HasSubstr("\n   gpipe        2"));
   EXPECT_THAT(text, HasSubstr("zb-v         4 (2 a rank)"));
-  EXPECT_THAT(text,
-              HasSubstr("\ncannot run: dualpipe-v: pipeline.micro_batches is 3, but dualpipe-v on 2 ranks needs"));
-  EXPECT_THAT(text, HasSubstr("\nnote: schedule auto took "));
+  EXPECT_THAT(text, HasSubstr("\ncannot run: dualpipe-v with 2 stages a rank: pipeline.micro_batches is 3, but "
+                              "dualpipe-v on 2 ranks needs"));
+  EXPECT_THAT(text, HasSubstr("\nnote: schedule auto takes "));
+  EXPECT_THAT(text, Not(HasSubstr("--schedule all"))) << "that is what was run";
   const nlohmann::json json = nlohmann::json::parse(RenderComparisonJson({spec}, *rows));
   EXPECT_EQ(json["schedules"].size(), rows->size());
-  EXPECT_EQ(json["schedules"][0]["schedule"], "gpipe");
-  EXPECT_EQ(json["schedules"][0]["split"].dump(), "[2,2]");
-  EXPECT_EQ(json["schedules"][0]["ranks"].size(), 2u);
+  const auto gpipe = std::find_if(json["schedules"].begin(), json["schedules"].end(),
+                                  [](const auto& row) { return row["schedule"] == "gpipe"; });
+  ASSERT_NE(gpipe, json["schedules"].end());
+  EXPECT_EQ((*gpipe)["split"].dump(), "[2,2]");
+  EXPECT_EQ((*gpipe)["ranks"].size(), 2u);
+}
+
+TEST(RenderComparisonTest, TheShortestStepComesFirstAndWhatCannotRunLast) {
+  // Rows stood in the order of the schedules' names.
+  const v1::JobSpec spec = DelayJob({10000, 20000, 10000, 10000}, 2, 3);
+  const auto rows = CompareSchedules({spec});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  const nlohmann::json json = nlohmann::json::parse(RenderComparisonJson({spec}, *rows));
+  double last = 0;
+  bool runs = true;
+  for (const auto& row : json["schedules"]) {
+    EXPECT_TRUE(runs || row["applicable"] == false);
+    runs = row["applicable"];
+    if (!runs) continue;
+    EXPECT_GE(row["predicted"]["step_us"].get<double>(), last);
+    last = row["predicted"]["step_us"];
+  }
+  EXPECT_FALSE(runs) << "dualpipe-v needs more micro-batches";
+  const std::string text = RenderComparisonText({spec}, *rows);
+  const std::string first = json["schedules"][0]["schedule"];
+  EXPECT_LT(text.find(first), text.find(json["schedules"][4]["schedule"].get<std::string>()));
+  // Four layers make no six stages.
+  EXPECT_THAT(text, HasSubstr("\ncannot run: interleaved with 3 stages a rank: "));
 }
 
 TEST(AmountsTest, AreReadAtEverySize) {
