@@ -17,10 +17,8 @@ constexpr double kSame = 0.01;
 
 std::optional<double> Positive(double value) { return value > 0 ? std::optional<double>(value) : std::nullopt; }
 
-// Never "-0.0".
-std::string SignedPercent(double share) {
-  return absl::StrFormat("%+.1f %%", std::abs(share) < 0.0005 ? 0.0 : 100 * share);
-}
+// A percentage beyond this is read as a factor.
+constexpr double kFactor = 2;
 
 // Measured minus predicted; 0 where one is absent.
 double Excess(const Figure& figure) { return figure.measured.value_or(0) - figure.predicted.value_or(0); }
@@ -39,7 +37,7 @@ std::string WorstAction(const Comparison& comparison, uint32_t rank) {
       const std::optional<double> difference = figure->Difference();
       if (!difference.has_value() || std::abs(Excess(*figure)) <= most) continue;
       most = std::abs(Excess(*figure));
-      worst = absl::StrCat("most of it in the ", name, " of stage ", stage.stage, ", ", SignedPercent(*difference));
+      worst = absl::StrCat("most of it in the ", name, " of stage ", stage.stage, ", ", figure->DifferenceText());
     }
   }
   return worst;
@@ -52,7 +50,8 @@ std::string Milliseconds(double seconds) { return absl::StrFormat("%+.2f ms", 1e
 std::string Verdict(const Comparison& comparison) {
   const std::optional<double> difference = comparison.step_seconds.Difference();
   if (!difference.has_value()) return "The plan predicts no step time.";
-  const std::string step = absl::StrCat("The measured step is ", SignedPercent(*difference), " from the predicted one");
+  const std::string step = absl::StrCat("The measured step is ", comparison.step_seconds.DifferenceText(),
+                                        *difference > kFactor - 1 ? " the predicted one" : " from the predicted one");
   const RankComparison* busiest = &comparison.ranks.front();
   for (const RankComparison& rank : comparison.ranks) {
     if (rank.busy_seconds.measured.value_or(0) > busiest->busy_seconds.measured.value_or(0)) busiest = &rank;
@@ -72,20 +71,27 @@ std::string Verdict(const Comparison& comparison) {
     return absl::StrCat(step, ". They part most after the pass, in the vote, the decision and the optimizer's update: ",
                         Milliseconds(update), " a step.");
   }
-  // It waits otherwise than predicted: for a rank that computes otherwise, or else for what is under way.
+  // It waits otherwise than predicted: for ranks that compute otherwise, whose differences may add up along the
+  // pipeline, or for what lies between their actions.
   const RankComparison* other = nullptr;
+  double others = 0;
   for (const RankComparison& rank : comparison.ranks) {
     if (rank.rank == busiest->rank || Excess(rank.busy_seconds) * wait <= 0) continue;
+    others += std::abs(Excess(rank.busy_seconds));
     if (other == nullptr || std::abs(Excess(rank.busy_seconds)) > std::abs(Excess(other->busy_seconds))) other = &rank;
   }
   const std::string waits = absl::StrCat(step, ". They part most in waiting: rank ", busiest->rank, ", the busiest, ",
                                          Milliseconds(wait), " a step");
-  if (other != nullptr && std::abs(Excess(other->busy_seconds)) > std::abs(wait) / 2) {
-    return absl::StrCat(waits, ", for rank ", other->rank, ", whose compute departs from its prediction by ",
-                        Milliseconds(Excess(other->busy_seconds)), ".");
+  if (other != nullptr && others > std::abs(wait) / 2) {
+    const bool alone = std::abs(Excess(other->busy_seconds)) > others / 2;
+    return absl::StrCat(waits, ", for ", alone ? "" : "several ranks, most for ", "rank ", other->rank,
+                        ", whose compute departs from its prediction by ", Milliseconds(Excess(other->busy_seconds)),
+                        ".");
   }
-  return absl::StrCat(waits, ", while the ranks compute nearly as predicted: transfers take ",
-                      wait > 0 ? "longer" : "less", " than the plan assumes.");
+  return absl::StrCat(waits,
+                      ", which the ranks' compute does not explain: what lies between their actions (transfers, ",
+                      "waking up for them, other work of the processors) takes ", wait > 0 ? "longer" : "less",
+                      " than the plan assumes.");
 }
 
 Figure Of(double predicted_us, double measured_seconds) {
@@ -132,6 +138,13 @@ void AddRanks(const v1::Plan& plan, const v1::JobStatus& status, Comparison* com
 std::optional<double> Figure::Difference() const {
   if (!predicted.has_value() || !measured.has_value() || *predicted == 0) return std::nullopt;
   return *measured / *predicted - 1;
+}
+
+std::string Figure::DifferenceText() const {
+  const std::optional<double> difference = Difference();
+  if (!difference.has_value()) return "-";
+  if (*difference > kFactor - 1) return absl::StrFormat("%.1f x", *difference + 1);
+  return absl::StrFormat("%+.1f %%", std::abs(*difference) < 0.0005 ? 0.0 : 100 * *difference);  // never "-0.0"
 }
 
 absl::StatusOr<Comparison> Compare(const v1::Plan& plan, const v1::JobStatus& status) {

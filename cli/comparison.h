@@ -20,6 +20,9 @@ struct Figure {
 
   // measured / predicted - 1; nullopt where one is absent or the prediction is 0.
   std::optional<double> Difference() const;
+
+  // "+1.4 %", "-0.3 %"; beyond twice the prediction the factor, "7.2 x"; "-" where there is no difference to tell.
+  std::string DifferenceText() const;
 };
 
 struct RankComparison {
@@ -43,8 +46,8 @@ struct Comparison {
   std::string job;
   std::string schedule;
   std::string cost_source;
-  uint32_t steps = 0;     // that the measured figures are means of
-  Figure step_seconds;    // measured: the median
+  uint32_t steps = 0;  // that the measured figures are medians of
+  Figure step_seconds;
   Figure pass_seconds;    // first action's start to last action's end, over all ranks: the makespan
   Figure update_seconds;  // what comes after: the vote, the decision, the optimizer
   Figure bubble;          // GPipe's: idle share of the pass, over all ranks

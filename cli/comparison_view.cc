@@ -28,14 +28,6 @@ std::string Share(double share) { return absl::StrFormat("%.1f %%", 100 * share)
 
 std::string Text(const std::optional<double>& value, Unit unit) { return value.has_value() ? unit(*value) : "-"; }
 
-// "+1.4", never "-0.0".
-std::string Signed(double percent) { return absl::StrFormat("%+.1f", std::abs(percent) < 0.05 ? 0.0 : percent); }
-
-std::string DifferenceText(const Figure& figure) {
-  const std::optional<double> difference = figure.Difference();
-  return difference.has_value() ? absl::StrCat(Signed(100 * *difference), " %") : "-";
-}
-
 void AddFigure(const std::string& what, const Figure& figure, Unit unit, const std::string& difference,
                TextTable* table) {
   table->AddRow({what, Text(figure.predicted, unit), Text(figure.measured, unit), difference});
@@ -58,25 +50,25 @@ Json ToJson(const Figure& figure) {
 }  // namespace
 
 std::string ComparisonText(const Comparison& comparison, int width) {
-  std::string text = absl::StrCat("job ", comparison.job, ", ", comparison.schedule, "; means over ", comparison.steps,
-                                  " steps; the plan's costs: ", comparison.cost_source, "\n\n");
+  std::string text = absl::StrCat("job ", comparison.job, ", ", comparison.schedule, "; medians over ",
+                                  comparison.steps, " steps; the plan's costs: ", comparison.cost_source, "\n\n");
   TextTable whole = FigureTable("STEP");
-  AddFigure("step", comparison.step_seconds, &Seconds, DifferenceText(comparison.step_seconds), &whole);
-  AddFigure("  pass (makespan)", comparison.pass_seconds, &Seconds, DifferenceText(comparison.pass_seconds), &whole);
-  AddFigure("  vote, decision, update", comparison.update_seconds, &Seconds, DifferenceText(comparison.update_seconds),
+  AddFigure("step", comparison.step_seconds, &Seconds, comparison.step_seconds.DifferenceText(), &whole);
+  AddFigure("  pass (makespan)", comparison.pass_seconds, &Seconds, comparison.pass_seconds.DifferenceText(), &whole);
+  AddFigure("  vote, decision, update", comparison.update_seconds, &Seconds, comparison.update_seconds.DifferenceText(),
             &whole);
   const bool both = comparison.bubble.predicted.has_value() && comparison.bubble.measured.has_value();
   const double points = both ? 100 * (*comparison.bubble.measured - *comparison.bubble.predicted) : 0;
   AddFigure("bubble (GPipe's: idle share of the pass)", comparison.bubble, &Share,
-            both ? absl::StrCat(Signed(points), " points") : "-", &whole);
+            both ? absl::StrFormat("%+.1f points", std::abs(points) < 0.05 ? 0.0 : points) : "-", &whole);
   absl::StrAppend(&text, whole.Render(width), "\n");
   TextTable ranks = FigureTable("RANK");
   for (const RankComparison& rank : comparison.ranks) {
     const std::string name = absl::StrCat(rank.rank, " ");
-    AddFigure(absl::StrCat(name, "computes"), rank.busy_seconds, &Seconds, DifferenceText(rank.busy_seconds), &ranks);
-    AddFigure(absl::StrCat(name, "waits"), rank.idle_seconds, &Seconds, DifferenceText(rank.idle_seconds), &ranks);
-    AddFigure(absl::StrCat(name, "state"), rank.state_bytes, &Bytes, DifferenceText(rank.state_bytes), &ranks);
-    AddFigure(absl::StrCat(name, "peak memory"), rank.peak_bytes, &Bytes, DifferenceText(rank.peak_bytes), &ranks);
+    AddFigure(absl::StrCat(name, "computes"), rank.busy_seconds, &Seconds, rank.busy_seconds.DifferenceText(), &ranks);
+    AddFigure(absl::StrCat(name, "waits"), rank.idle_seconds, &Seconds, rank.idle_seconds.DifferenceText(), &ranks);
+    AddFigure(absl::StrCat(name, "state"), rank.state_bytes, &Bytes, rank.state_bytes.DifferenceText(), &ranks);
+    AddFigure(absl::StrCat(name, "peak memory"), rank.peak_bytes, &Bytes, rank.peak_bytes.DifferenceText(), &ranks);
   }
   absl::StrAppend(&text, ranks.Render(width), "\n");
   TextTable stages = FigureTable("STAGE, MICRO-BATCH");
@@ -87,7 +79,7 @@ std::string ComparisonText(const Comparison& comparison, int width) {
                                                            {"R recompute", &stage.recompute_seconds}};
     for (const auto& [name, figure] : kinds) {
       if (!figure->predicted.has_value() && !figure->measured.has_value()) continue;
-      AddFigure(absl::StrCat(stage.stage, " (", stage.layers, ") ", name), *figure, &Seconds, DifferenceText(*figure),
+      AddFigure(absl::StrCat(stage.stage, " (", stage.layers, ") ", name), *figure, &Seconds, figure->DifferenceText(),
                 &stages);
     }
   }

@@ -17,46 +17,41 @@ void Keep(T value, std::deque<T>* recent) {
   if (recent->size() > kRecentSteps) recent->pop_front();
 }
 
-// The mean of a figure over votes, of those where it was taken.
-double Mean(const std::deque<v1::StepVote>& votes, double (v1::StepVote::*figure)() const) {
-  double sum = 0;
-  int count = 0;
-  for (const v1::StepVote& vote : votes) {
-    sum += (vote.*figure)();
-    count += (vote.*figure)() > 0 ? 1 : 0;
-  }
-  return count == 0 ? 0 : sum / count;
+// 0 where there is none. One slow step, which a mean would remember for long, does not move it.
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
-// All actions of one kind of one stage, over all votes.
-class KindMean {
- public:
-  void Add(const v1::ActionTime& time) {
-    seconds_ += time.seconds();
-    count_ += time.count();
+// Of a figure over votes, of those where it was taken.
+double MedianOf(const std::deque<v1::StepVote>& votes, double (v1::StepVote::*figure)() const) {
+  std::vector<double> values;
+  for (const v1::StepVote& vote : votes) {
+    if ((vote.*figure)() > 0) values.push_back((vote.*figure)());
   }
-  double seconds() const { return count_ == 0 ? 0 : seconds_ / static_cast<double>(count_); }
+  return Median(std::move(values));
+}
 
- private:
-  double seconds_ = 0;
-  uint64_t count_ = 0;
-};
-
-void FillStage(const std::deque<v1::StepVote>& votes, v1::StageStatus* stage) {
-  KindMean forward, input_gradient, weight_gradient, recompute;
+// Of one action of a stage: its steps' means.
+double MedianOf(const std::deque<v1::StepVote>& votes, uint32_t stage,
+                const v1::ActionTime& (v1::StageTimes::*kind)() const) {
+  std::vector<double> values;
   for (const v1::StepVote& vote : votes) {
     for (const v1::StageTimes& times : vote.stages()) {
-      if (times.stage() != stage->stage()) continue;
-      forward.Add(times.forward());
-      input_gradient.Add(times.input_gradient());
-      weight_gradient.Add(times.weight_gradient());
-      recompute.Add(times.recompute());
+      const v1::ActionTime& time = (times.*kind)();
+      if (times.stage() == stage && time.count() > 0) values.push_back(time.seconds() / time.count());
     }
   }
-  stage->set_forward_seconds(forward.seconds());
-  stage->set_input_gradient_seconds(input_gradient.seconds());
-  stage->set_weight_gradient_seconds(weight_gradient.seconds());
-  stage->set_recompute_seconds(recompute.seconds());
+  return Median(std::move(values));
+}
+
+void FillStage(const std::deque<v1::StepVote>& votes, v1::StageStatus* stage) {
+  stage->set_forward_seconds(MedianOf(votes, stage->stage(), &v1::StageTimes::forward));
+  stage->set_input_gradient_seconds(MedianOf(votes, stage->stage(), &v1::StageTimes::input_gradient));
+  stage->set_weight_gradient_seconds(MedianOf(votes, stage->stage(), &v1::StageTimes::weight_gradient));
+  stage->set_recompute_seconds(MedianOf(votes, stage->stage(), &v1::StageTimes::recompute));
 }
 
 // "wte .. h.1", or the one layer's name.
@@ -151,9 +146,7 @@ bool JobProgress::LogsStep(uint64_t step) const { return hash_ || step % log_eve
 
 double JobProgress::MedianStepSeconds() const {
   if (recent_step_seconds_.empty()) return last_.step_seconds;
-  std::vector<double> sorted(recent_step_seconds_.begin(), recent_step_seconds_.end());
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2), sorted.end());
-  return sorted[sorted.size() / 2];
+  return Median({recent_step_seconds_.begin(), recent_step_seconds_.end()});
 }
 
 void JobProgress::Fill(uint64_t step, v1::JobStatus* status) const {
@@ -168,10 +161,10 @@ void JobProgress::Fill(uint64_t step, v1::JobStatus* status) const {
   status->set_eta_seconds(train_.steps() > step ? seconds * static_cast<double>(train_.steps() - step) : 0);
   status->clear_stages();
   for (const v1::StageStatus& stage : stages_) *status->add_stages() = stage;
-  FillMeans(status);
+  FillMedians(status);
 }
 
-void JobProgress::FillMeans(v1::JobStatus* status) const {
+void JobProgress::FillMedians(v1::JobStatus* status) const {
   status->clear_ranks();
   status->set_measured_steps(0);
   for (const auto& [number, votes] : recent_) {
@@ -181,12 +174,12 @@ void JobProgress::FillMeans(v1::JobStatus* status) const {
     v1::RankStatus* rank = status->add_ranks();
     rank->set_rank(number);
     if (number < rank_worker_.size()) rank->set_worker(rank_worker_[number]);
-    rank->set_pass_seconds(Mean(votes, &v1::StepVote::pass_seconds));
-    rank->set_busy_seconds(Mean(votes, &v1::StepVote::busy_seconds));
-    rank->set_receive_seconds(Mean(votes, &v1::StepVote::receive_seconds));
-    rank->set_send_seconds(Mean(votes, &v1::StepVote::send_seconds));
-    rank->set_commit_seconds(Mean(votes, &v1::StepVote::last_commit_seconds));
-    rank->set_update_seconds(Mean(votes, &v1::StepVote::last_update_seconds));
+    rank->set_pass_seconds(MedianOf(votes, &v1::StepVote::pass_seconds));
+    rank->set_busy_seconds(MedianOf(votes, &v1::StepVote::busy_seconds));
+    rank->set_receive_seconds(MedianOf(votes, &v1::StepVote::receive_seconds));
+    rank->set_send_seconds(MedianOf(votes, &v1::StepVote::send_seconds));
+    rank->set_commit_seconds(MedianOf(votes, &v1::StepVote::last_commit_seconds));
+    rank->set_update_seconds(MedianOf(votes, &v1::StepVote::last_update_seconds));
     rank->set_state_bytes(votes.back().state_bytes());
     rank->set_peak_bytes(votes.back().peak_bytes());
     status->set_measured_steps(static_cast<uint32_t>(votes.size()));

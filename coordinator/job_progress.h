@@ -36,9 +36,9 @@ class JobProgress {
   void Fill(uint64_t step, v1::JobStatus* status) const;
 
  private:
-  // Of the latest steps; a mean would remember a pause for long.
+  // Of the latest steps, as all figures of this kind are.
   double MedianStepSeconds() const;
-  void FillMeans(v1::JobStatus* status) const;
+  void FillMedians(v1::JobStatus* status) const;
 
   const v1::Train train_;
   const uint64_t log_every_;
