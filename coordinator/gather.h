@@ -3,6 +3,7 @@
 #define PENSTOCK_COORDINATOR_GATHER_H_
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -33,8 +34,16 @@ class Gather {
     };
   }
 
-  // Waits for all, but not longer than this; false: some have not answered.
-  bool WaitFor(absl::Duration patience) { return all_.WaitForNotificationWithTimeout(patience); }
+  // As Wait, but cancels the calls once `cancelled` says that nobody waits for them any more.
+  absl::StatusOr<std::vector<Reply>> WaitUnless(const std::function<bool()>& cancelled,
+                                                const std::vector<std::shared_ptr<WorkerCall>>& calls) {
+    constexpr absl::Duration kLook = absl::Milliseconds(200);
+    while (!all_.WaitForNotificationWithTimeout(kLook)) {
+      if (!cancelled()) continue;
+      for (const std::shared_ptr<WorkerCall>& call : calls) call->Cancel();
+    }
+    return Wait();
+  }
 
   // Waits for all. Returns: the replies by index. Errors: of those of the calls, the one that explains most.
   absl::StatusOr<std::vector<Reply>> Wait() {

@@ -72,8 +72,10 @@ v1::Plan PlanOf(int turns) {
 }
 
 // Half a turn without its pauses, in microseconds.
-absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t bytes, int turns, int64_t pause_us) {
+absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t bytes, int turns, int64_t pause_us,
+                                const std::function<bool()>& cancelled) {
   Gather<v1::LoadReply> loads(kRanks);
+  std::vector<std::shared_ptr<WorkerCall>> calls;
   for (int r = 0; r < kRanks; ++r) {
     v1::LoadRequest request;
     request.set_job(lease->name());
@@ -90,9 +92,10 @@ absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t byte
       neighbour->set_incarnation(lease->workers()[n].incarnation);
       neighbour->set_address(lease->workers()[n].address);
     }
-    lease->client(r).Load(lease->NewCall(), std::move(request), loads.Take(r));
+    lease->client(r).Load(calls.emplace_back(lease->NewCall()), std::move(request), loads.Take(r));
   }
-  PENSTOCK_RETURN_IF_ERROR(loads.Wait().status());
+  PENSTOCK_RETURN_IF_ERROR(loads.WaitUnless(cancelled, calls).status());
+  calls.clear();
   Gather<v1::RunReply> runs(kRanks);
   for (int r = 0; r < kRanks; ++r) {
     v1::RunRequest request;
@@ -103,9 +106,9 @@ absl::StatusOr<double> OneWayUs(WorkerLease* lease, uint64_t epoch, int64_t byte
     request.set_first_pass(1);
     request.set_from_step(1);
     request.set_to_step(kPasses);
-    lease->client(r).Run(lease->NewCall(), std::move(request), runs.Take(r));
+    lease->client(r).Run(calls.emplace_back(lease->NewCall()), std::move(request), runs.Take(r));
   }
-  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<v1::RunReply> replies, runs.Wait());
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<v1::RunReply> replies, runs.WaitUnless(cancelled, calls));
   return std::max(replies[0].pass_seconds() * 1e6 / (2.0 * turns) - static_cast<double>(pause_us), 0.0);
 }
 
@@ -123,11 +126,12 @@ void UnloadBoth(WorkerLease* lease) {
 
 }  // namespace
 
-absl::StatusOr<LinkTimes> ProbeLink(WorkerLease* lease, const std::function<uint64_t()>& new_epoch) {
+absl::StatusOr<LinkTimes> ProbeLink(WorkerLease* lease, const std::function<uint64_t()>& new_epoch,
+                                    const std::function<bool()>& cancelled) {
   CHECK_GE(lease->workers().size(), static_cast<size_t>(kRanks));
-  absl::StatusOr<double> small = OneWayUs(lease, new_epoch(), kSmallBytes, kSmallTurns, kPauseUs);
+  absl::StatusOr<double> small = OneWayUs(lease, new_epoch(), kSmallBytes, kSmallTurns, kPauseUs, cancelled);
   absl::StatusOr<double> large = small;
-  if (small.ok()) large = OneWayUs(lease, new_epoch(), kLargeBytes, kLargeTurns, kPauseUs);
+  if (small.ok()) large = OneWayUs(lease, new_epoch(), kLargeBytes, kLargeTurns, kPauseUs, cancelled);
   UnloadBoth(lease);
   PENSTOCK_RETURN_IF_ERROR(large.status());
   // A pass of no time at all cannot be: but a clock may be coarse, and a rate must be a number.

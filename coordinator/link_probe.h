@@ -19,8 +19,10 @@ struct LinkTimes {
 };
 
 // Args:    lease: at least two workers; the first two are used. new_epoch: a larger plan epoch each time.
-// Errors:  of the workers' calls.
-absl::StatusOr<LinkTimes> ProbeLink(WorkerLease* lease, const std::function<uint64_t()>& new_epoch);
+//          cancelled: whether nobody waits for it any more.
+// Errors:  of the workers' calls; Cancelled.
+absl::StatusOr<LinkTimes> ProbeLink(WorkerLease* lease, const std::function<uint64_t()>& new_epoch,
+                                    const std::function<bool()>& cancelled);
 
 }  // namespace penstock
 

@@ -25,8 +25,6 @@ namespace {
 // memory and its clock speed. A link needs two as well.
 constexpr int kWorkers = 2;
 
-constexpr absl::Duration kLook = absl::Milliseconds(200);  // between looks at whether the caller is still there
-
 // One kind of device.
 class KindMeasurement {
  public:
@@ -50,7 +48,8 @@ class KindMeasurement {
     }
     costs.set_device(device);
     if (needs_link_ && lease_->workers().size() >= 2) {
-      PENSTOCK_ASSIGN_OR_RETURN(const LinkTimes link, ProbeLink(lease_.get(), [this] { return NextEpoch(); }));
+      PENSTOCK_ASSIGN_OR_RETURN(const LinkTimes link, ProbeLink(
+                                                          lease_.get(), [this] { return NextEpoch(); }, cancelled));
       costs.set_link_latency_us(link.latency_us);
       costs.set_link_bytes_per_us(link.bytes_per_us);
     }
@@ -92,11 +91,10 @@ class KindMeasurement {
       request.set_update(needs_update_);
       lease_->client(w).Measure(calls.emplace_back(lease_->NewCall()), std::move(request), replies.Take(w));
     }
-    while (!replies.WaitFor(kLook)) {
-      if (!cancelled()) continue;
-      for (const std::shared_ptr<WorkerCall>& call : calls) call->Cancel();
+    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<v1::MeasureReply> all, replies.WaitUnless(cancelled, calls));
+    for (int w = 0; w < workers; ++w) {
+      PENSTOCK_RETURN_IF_ERROR(Annotate(CheckMeasured(all[w].costs()), lease_->workers()[w].id));
     }
-    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<v1::MeasureReply> all, replies.Wait());
     v1::MeasuredCosts mean = all.front().costs();
     for (int w = 1; w < workers; ++w) {
       const v1::MeasuredCosts& other = all[w].costs();

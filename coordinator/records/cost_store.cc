@@ -23,9 +23,33 @@ constexpr char kSchema[] = R"sql(
     PRIMARY KEY(device, key)) WITHOUT ROWID;
 )sql";
 
+// Of one layer and one micro-batch: an hour. Of anything, in bytes: a pebibyte.
+constexpr double kMostUs = 3.6e9;
+constexpr double kMostBytes = 1125899906842624.0;
+
 std::string PathOf(const std::string& state_dir) { return JoinPath(state_dir, "costs.db"); }
 
 }  // namespace
+
+absl::Status CheckMeasured(const v1::MeasuredCosts& costs) {
+  const auto check = [](absl::string_view what, absl::string_view figure, double value, double most) -> absl::Status {
+    if (value >= 0 && value <= most) return absl::OkStatus();  // NaN is not
+    return absl::InternalError(absl::StrCat(what, ": ", figure, " was measured as ", value,
+                                            ", which cannot be; nothing of this measurement is kept"));
+  };
+  for (const v1::MeasuredLayer& layer : costs.layers()) {
+    const std::string what = absl::StrCat("layer ", layer.layer());
+    PENSTOCK_RETURN_IF_ERROR(check(what, "its forward pass, in microseconds,", layer.forward_us(), kMostUs));
+    PENSTOCK_RETURN_IF_ERROR(check(what, "its input gradient, in microseconds,", layer.input_gradient_us(), kMostUs));
+    PENSTOCK_RETURN_IF_ERROR(check(what, "its weight gradient, in microseconds,", layer.weight_gradient_us(), kMostUs));
+    for (const uint64_t bytes : {layer.activation_bytes(), layer.deferred_bytes(), layer.working_bytes()}) {
+      PENSTOCK_RETURN_IF_ERROR(check(what, "what it keeps, in bytes,", static_cast<double>(bytes), kMostBytes));
+    }
+  }
+  PENSTOCK_RETURN_IF_ERROR(check("the update", "its bytes a microsecond", costs.update_bytes_per_us(), kMostBytes));
+  PENSTOCK_RETURN_IF_ERROR(check("the link", "its latency, in microseconds,", costs.link_latency_us(), kMostUs));
+  return check("the link", "its bytes a microsecond", costs.link_bytes_per_us(), kMostBytes);
+}
 
 absl::StatusOr<std::unique_ptr<CostStore>> CostStore::Open(const std::string& state_dir) {
   PENSTOCK_RETURN_IF_ERROR(MakeDirs(state_dir));
@@ -66,6 +90,7 @@ absl::Status CostStore::Put(const CostKeys& keys, const v1::MeasuredCosts& costs
   if (static_cast<int>(keys.layers.size()) != costs.layers_size()) {
     return absl::InternalError(absl::StrCat(costs.layers_size(), " measured layers for ", keys.layers.size(), " keys"));
   }
+  PENSTOCK_RETURN_IF_ERROR(CheckMeasured(costs));
   absl::MutexLock lock(&mu_);
   PENSTOCK_ASSIGN_OR_RETURN(const auto transaction, SqliteTransaction::Begin(&database_));
   for (int i = 0; i < costs.layers_size(); ++i) {
@@ -103,7 +128,7 @@ absl::StatusOr<std::optional<v1::MeasuredCosts>> CostStore::FindOne(const std::s
   PENSTOCK_ASSIGN_OR_RETURN(const bool row, find.Step());
   if (!row) return std::nullopt;
   v1::MeasuredCosts value;
-  if (!value.ParseFromString(find.Text(0))) {
+  if (!value.ParseFromString(find.Text(0)) || !CheckMeasured(value).ok()) {
     LOG(WARNING) << "the measured cost of " << key << " is damaged: it counts as not measured";
     return std::nullopt;
   }

@@ -21,6 +21,10 @@
 
 namespace penstock {
 
+// Whether figures can be those of a worker's measurement, so that nothing is planned with others.
+// Errors: Internal: the first that is not a number, is negative, or larger than anything that was ever measured.
+absl::Status CheckMeasured(const v1::MeasuredCosts& costs);
+
 class CostStore {
  public:
   // Creates the store where it is missing. Several processes may have it open.
@@ -30,7 +34,8 @@ class CostStore {
   static absl::StatusOr<std::unique_ptr<CostStore>> OpenExisting(const std::string& state_dir);
 
   // Keeps what `costs` holds under the keys of its layers; figures that are 0 were not measured.
-  // Args: costs.layers: those of keys.layers, one each, in their order.
+  // Args:   costs.layers: those of keys.layers, one each, in their order.
+  // Errors: Internal: as CheckMeasured; nothing is kept.
   absl::Status Put(const CostKeys& keys, const v1::MeasuredCosts& costs, absl::Time now);
 
   // The costs of all the layers on this device; nullopt unless every one is known. Rates are 0 where they are not.

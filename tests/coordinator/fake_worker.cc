@@ -137,6 +137,9 @@ grpc::Status FakeWorker::Run(grpc::ServerContext* context, const v1::RunRequest*
   const Loaded loaded = Current(request->job());
   reply->set_completed_step(loaded.step);
   if (loaded.request.probe()) {
+    if (options_.on_probe) {
+      if (const absl::Status status = options_.on_probe(context); !status.ok()) return ToGrpc(status);
+    }
     // 50 us and 2000 bytes a us, one way, after the layers' delays.
     const v1::JobSpec& spec = loaded.request.spec();
     const double bytes = 4.0 * static_cast<double>(spec.model().input().shape(0));

@@ -32,6 +32,8 @@ struct FakeWorkerOptions {
   // A layer's measured times in microseconds are this, times its number from 1, times its part's: 1 forward, 2 input
   // gradient, 3 weight gradient.
   double layer_us = 100;
+  // Asked when a probe of a link runs; an error ends it with it.
+  std::function<absl::Status(grpc::ServerContext* context)> on_probe;
   // Asked before each vote; an error ends the run with it.
   std::function<absl::Status(uint64_t step)> on_step;
   // Asked after each step that was committed; an error ends the run with it.

@@ -3,10 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cmath>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "common/grpc_status.h"
 #include "tests/coordinator/fake_cluster.h"
 
@@ -146,6 +152,58 @@ TEST(MeasurementTest, SaysThatNoWorkerIsIdle) {
   EXPECT_TRUE(absl::StrContains(busy.message(), "no worker is idle")) << busy;
   worker.Release();
   cluster.AwaitEnd(*job);
+}
+
+TEST(MeasurementTest, ACallerThatGoesAwayEndsTheProbeOfTheLink) {
+  // The layers' measurement was cancelled with the call, the probe after it was not: its workers stayed taken.
+  absl::Notification probed;
+  std::atomic<bool> first = true;
+  std::atomic<int> cancelled = 0;
+  const auto on_probe = [&](grpc::ServerContext* context) {
+    if (first.exchange(false)) probed.Notify();
+    const absl::Notification never;
+    for (int look = 0; look < 6000 && !context->IsCancelled();
+         ++look) {  // half a minute: more than a cancelled call needs
+      never.WaitForNotificationWithTimeout(absl::Milliseconds(5));
+    }
+    cancelled += context->IsCancelled() ? 1 : 0;
+    return absl::OkStatus();
+  };
+  FakeCluster cluster;
+  FakeWorker& w0 = cluster.AddWorker({.on_probe = on_probe});
+  cluster.AddWorker({.on_probe = on_probe});
+  v1::MeasureJobRequest request;
+  *request.mutable_spec() = cluster.Spec("tiny", 3);
+  grpc::ClientContext context;
+  std::thread caller([&] {
+    v1::MeasureJobReply reply;
+    EXPECT_EQ(cluster.jobs().Measure(&context, request, &reply).error_code(), grpc::StatusCode::CANCELLED);
+  });
+  probed.WaitForNotification();
+  context.TryCancel();
+  caller.join();
+  // Its workers are given back: a job of as many ranks can have them.
+  const auto job = cluster.Submit(cluster.Spec("after", 1));
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(cluster.AwaitEnd(*job).state(), v1::SUCCEEDED);
+  const absl::Notification never;
+  for (int look = 0; look < 6000 && cancelled == 0; ++look) never.WaitForNotificationWithTimeout(absl::Milliseconds(5));
+  EXPECT_GE(cancelled, 1);
+  EXPECT_TRUE(absl::c_linear_search(w0.calls(), "unload"));
+}
+
+TEST(MeasurementTest, WhatCannotHaveBeenMeasuredIsRefusedWithTheWorkersName) {
+  // Figures of a worker with a fault, or with a clock that jumped, were stored, and every later plan was made with
+  // them.
+  for (const double us : {std::nan(""), -1.0, 1e15, HUGE_VAL}) {
+    FakeCluster cluster;
+    cluster.AddWorker({.layer_us = us});
+    const v1::JobSpec spec = cluster.Spec("tiny", 3, 1);
+    const absl::Status refused = Measure(&cluster, spec).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInternal) << us;
+    EXPECT_TRUE(absl::StartsWith(refused.message(), "w0: layer wte: its forward pass")) << refused;
+    EXPECT_FALSE(cluster.core().KnownCosts(spec).has_value());
+  }
 }
 
 TEST(MeasurementTest, GivesItsWorkersBack) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -140,6 +141,19 @@ TEST(CostStoreFileTest, SaysThatAFileIsNoStore) {
   ASSERT_FALSE(store.ok());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kDataLoss) << store.status();
   EXPECT_NE(store.status().message().find("costs.db"), std::string::npos) << store.status();
+}
+
+TEST_F(CostStoreTest, KeepsNothingOfAMeasurementThatCannotBe) {
+  Put({"layer a", "layer b", "layer c"}, Measured("cpu", {1, 2, 3}));
+  for (const double us : {std::nan(""), -1.0, 1e12, HUGE_VAL}) {
+    const absl::Status refused = store_->Put(kKeys, Measured("cpu", {7, 7, 7, 7, us}), absl::FromUnixSeconds(2));
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInternal) << us;
+    EXPECT_NE(refused.message().find("layer measured: its forward pass"), std::string::npos) << refused;
+  }
+  v1::MeasuredCosts rates = Measured("cpu", {7, 7, 7, 7, 7});
+  rates.set_link_bytes_per_us(std::nan(""));
+  EXPECT_FALSE(store_->Put(kKeys, rates, absl::FromUnixSeconds(2)).ok());
+  EXPECT_EQ(Find("cpu")->layers(0).forward_us(), 1);
 }
 
 TEST_F(CostStoreTest, RefusesAsManyCostsAsItHasNoKeysFor) {
