@@ -1,6 +1,7 @@
 #include "common/csv_file.h"
 
 #include <cmath>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -50,16 +51,40 @@ absl::StatusOr<std::vector<Cell>> SplitLine(absl::string_view line, const Place&
   return cells;
 }
 
-absl::Status ReadHeader(const std::vector<Cell>& cells, const Place& place, CsvTable* table) {
+// Takes the next line that is not blank off the front of the text; nullopt: there is none.
+absl::StatusOr<std::optional<std::vector<Cell>>> NextLine(absl::string_view* text, Place* place) {
+  while (!text->empty()) {
+    const size_t end = text->find('\n');
+    const absl::string_view line = text->substr(0, end);
+    text->remove_prefix(end == absl::string_view::npos ? text->size() : end + 1);
+    ++place->line;
+    if (line.size() > kMaxCsvLineBytes) {
+      return Fault(*place, 1, absl::StrCat("the line is longer than ", kMaxCsvLineBytes >> 20, " MiB"));
+    }
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
+    PENSTOCK_ASSIGN_OR_RETURN(std::vector<Cell> cells, SplitLine(line, *place));
+    return cells;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::vector<std::string>> NamesOf(const std::vector<Cell>& cells, const Place& place) {
+  std::vector<std::string> names;
   std::set<std::string> seen;
   for (const Cell& cell : cells) {
     std::string name(cell.text);
     if (name.empty()) return Fault(place, cell.column, "a column has no name");
     if (!seen.insert(name).second)
       return Fault(place, cell.column, absl::StrCat("two columns are called '", name, "'"));
-    table->columns.push_back(std::move(name));
+    names.push_back(std::move(name));
   }
-  return absl::OkStatus();
+  return names;
+}
+
+absl::StatusOr<std::vector<std::string>> TakeHeader(absl::string_view* text, Place* place) {
+  PENSTOCK_ASSIGN_OR_RETURN(const std::optional<std::vector<Cell>> cells, NextLine(text, place));
+  if (!cells.has_value()) return absl::InvalidArgumentError(absl::StrCat(place->path, ": is empty"));
+  return NamesOf(*cells, *place);
 }
 
 absl::Status ReadRow(const std::vector<Cell>& cells, const Place& place, CsvTable* table) {
@@ -85,18 +110,30 @@ absl::Status ReadRow(const std::vector<Cell>& cells, const Place& place, CsvTabl
 absl::StatusOr<CsvTable> ParseCsv(absl::string_view text, absl::string_view path) {
   CsvTable table;
   Place place{path, 0};
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const absl::string_view line = text.substr(0, end);
-    text.remove_prefix(end == absl::string_view::npos ? text.size() : end + 1);
-    ++place.line;
-    if (absl::StripAsciiWhitespace(line).empty()) continue;
-    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<Cell> cells, SplitLine(line, place));
-    PENSTOCK_RETURN_IF_ERROR(table.columns.empty() ? ReadHeader(cells, place, &table) : ReadRow(cells, place, &table));
+  PENSTOCK_ASSIGN_OR_RETURN(table.columns, TakeHeader(&text, &place));
+  while (true) {
+    PENSTOCK_ASSIGN_OR_RETURN(const std::optional<std::vector<Cell>> cells, NextLine(&text, &place));
+    if (!cells.has_value()) break;
+    PENSTOCK_RETURN_IF_ERROR(ReadRow(*cells, place, &table));
   }
-  if (table.columns.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": is empty"));
   if (table.rows() == 0) return absl::InvalidArgumentError(absl::StrCat(path, ": has a header but no rows"));
   return table;
+}
+
+void CsvLineCounter::Add(absl::string_view piece) {
+  for (const char c : piece) {
+    if (c == '\n') {
+      blank_ = true;
+    } else if (blank_ && !absl::ascii_isspace(static_cast<unsigned char>(c))) {
+      blank_ = false;
+      ++lines_;
+    }
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> ParseCsvHeader(absl::string_view text, absl::string_view path) {
+  Place place{path, 0};
+  return TakeHeader(&text, &place);
 }
 
 }  // namespace penstock

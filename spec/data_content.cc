@@ -17,8 +17,10 @@
 namespace penstock {
 namespace {
 
-// Of a csv file: its cells as numbers take up to four times as much memory.
+// Of a csv file: its cells as numbers take up to four times as much memory. Where so much holds no whole row, as much
+// as a header and a row may have.
 constexpr uint64_t kMostCsvBytes = uint64_t{8} << 20;
+constexpr uint64_t kTwoLinesBytes = 2 * (uint64_t{kMaxCsvLineBytes} + 1);
 // Of a file of tokens, which are only compared.
 constexpr uint64_t kMostTokenBytes = uint64_t{64} << 20;
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
@@ -56,15 +58,30 @@ class ContentCheck {
                                                    " were looked at; workers check the rest when they load it"));
   }
 
+  // The front of the file up to the end of a line; `text` is whole where the file is, and where no line ends in it.
+  absl::Status ReadFront(const File& file, uint64_t file_bytes, uint64_t most, std::string* text) {
+    text->resize(std::min(file_bytes, most));
+    if (const absl::Status read = file.ReadAt(0, text->data(), text->size()); !read.ok()) return read;
+    if (text->size() == file_bytes) return absl::OkStatus();
+    const size_t end = text->rfind('\n') + 1;
+    // What is longer is a fault, which whoever parses it tells.
+    if (text->size() - end <= kMaxCsvLineBytes) text->resize(end);
+    return absl::OkStatus();
+  }
+
   absl::Status Csv() {
     absl::StatusOr<File> file = File::OpenToRead(dataset_.path());
     if (!file.ok()) return file.status();
     const absl::StatusOr<uint64_t> bytes = file->Bytes();
     if (!bytes.ok()) return bytes.status();
-    std::string text(std::min(*bytes, kMostCsvBytes), '\0');
-    if (const absl::Status read = file->ReadAt(0, text.data(), text.size()); !read.ok()) return read;
+    std::string text;
+    if (const absl::Status read = ReadFront(*file, *bytes, kMostCsvBytes, &text); !read.ok()) return read;
+    CsvLineCounter counter;
+    counter.Add(text);
+    if (counter.lines() < 2) {
+      if (const absl::Status read = ReadFront(*file, *bytes, kTwoLinesBytes, &text); !read.ok()) return read;
+    }
     const bool whole = text.size() == *bytes;
-    if (!whole) text.resize(text.rfind('\n') + 1);
     const absl::StatusOr<CsvTable> table = ParseCsv(text, dataset_.path());
     if (!table.ok()) return table.status();
     Note(whole ? *bytes : text.size(), *bytes, absl::StrCat(table->rows(), " rows"));

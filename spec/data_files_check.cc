@@ -2,20 +2,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <system_error>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "common/csv_file.h"
 #include "common/data/array_file.h"
 #include "common/data/format.h"
 #include "common/data/image_files.h"
 #include "common/data/part.h"
 #include "common/data/token_files.h"
+#include "common/file.h"
+#include "common/status_macros.h"
 #include "common/tokenizer/tokenizer.h"
 #include "spec/data_check.h"
 
@@ -26,21 +28,28 @@ namespace {
 // tokenizer's.
 constexpr int64_t kMaxPadding = 1023;
 
-// The names in a header line: cut at commas outside quotes, spaces and quotes taken off.
-std::vector<std::string> HeaderNames(const std::string& line) {
-  std::vector<std::string> names(1);
-  bool quoted = false;
-  for (char c : line) {
-    if (c == '"') {
-      quoted = !quoted;
-    } else if (c == ',' && !quoted) {
-      names.emplace_back();
-    } else {
-      names.back() += c;
-    }
+struct CsvFacts {
+  std::vector<std::string> columns;
+  int64_t rows = 0;
+};
+
+// The columns, and how many rows there are; of the file only the header's front is held.
+absl::StatusOr<CsvFacts> LookIntoCsv(const std::string& path) {
+  constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
+  PENSTOCK_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path));
+  PENSTOCK_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
+  CsvLineCounter counter;
+  std::string front, chunk;
+  for (uint64_t at = 0; at < bytes; at += chunk.size()) {
+    chunk.resize(std::min(bytes - at, kChunkBytes));
+    PENSTOCK_RETURN_IF_ERROR(file.ReadAt(at, chunk.data(), chunk.size()));
+    // Until the second line has begun, or the first is too long, some blank ones before it included.
+    if (counter.lines() < 2 && front.size() <= 2 * kMaxCsvLineBytes) front += chunk;
+    counter.Add(chunk);
   }
-  for (std::string& name : names) name = std::string(absl::StripAsciiWhitespace(name));
-  return names;
+  CsvFacts facts{{}, counter.lines() - 1};
+  PENSTOCK_ASSIGN_OR_RETURN(facts.columns, ParseCsvHeader(front, path));
+  return facts;
 }
 
 // Checks one data set of the job.
@@ -95,7 +104,11 @@ class DatasetCheck {
     const absl::StatusOr<TokenFiles> files = OpenTokenFiles(dataset_);
     if (!files.ok()) return Fail("path", files.status().message());
     const bool is_text = dataset_.format() == v1::Dataset::FORMAT_TEXT;
-    if (is_text && spec_.data().has_tokenizer()) return;
+    if (is_text && spec_.data().has_tokenizer()) {
+      const absl::Status fits = CheckTextBytes(spec_.data().tokenizer().kind(), files->run.bytes(), dataset_.path());
+      if (!fits.ok()) Fail("path", fits.message());
+      return;
+    }
     if (!PartIsSound() || !places_.Sound("data.seq_len")) return;
     const absl::StatusOr<Part> part = PartOf(dataset_, files->tokens());
     const int64_t count = part.ok() ? part->size() : 0;
@@ -129,10 +142,10 @@ class DatasetCheck {
   }
 
   void Csv() {
-    std::ifstream in(dataset_.path());
-    std::string line;
-    std::getline(in, line);
-    const std::vector<std::string> names = HeaderNames(line);
+    const absl::StatusOr<CsvFacts> csv = LookIntoCsv(dataset_.path());
+    // What stands in the other file keeps its place there, but is not an error of its own.
+    if (!csv.ok()) return Fail("path", absl::StrReplaceAll(csv.status().message(), {{": error: ", ": "}}));
+    const std::vector<std::string>& names = csv->columns;
     if (!dataset_.target().empty() && std::find(names.begin(), names.end(), dataset_.target()) == names.end()) {
       const std::string nearest = NearestWord(dataset_.target(), names);
       Fail("target", absl::StrCat("no column '", dataset_.target(), "' in ", dataset_.path(),
@@ -146,9 +159,7 @@ class DatasetCheck {
                                 absl::StrJoin(spec_.model().input().shape(), ", "), "], needs ", wanted, ": ",
                                 dataset_.path()));
     }
-    int64_t rows = 0;
-    while (std::getline(in, line)) rows += !absl::StripAsciiWhitespace(line).empty();
-    NotEmpty(rows, "row");
+    NotEmpty(csv->rows, "row");
   }
 
   const v1::JobSpec& spec_;

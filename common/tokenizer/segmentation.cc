@@ -67,6 +67,10 @@ namespace {
 class BpeSegmentation {
  public:
   BpeSegmentation(const Pieces& pieces, absl::string_view text) : pieces_(pieces) {
+    // At most as many as there are characters: in UTF-8 each has one byte that is not 10xxxxxx. Growing by doubling
+    // would hold three times as much for a moment.
+    symbols_.reserve(static_cast<size_t>(std::count_if(
+        text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; })));
     while (!text.empty()) {
       size_t bytes = 0;
       pieces_.user_defined.ForEachPrefix(text, [&bytes](size_t longer, int32_t) { bytes = longer; });

@@ -130,6 +130,10 @@ absl::Status SentencePieceTokenizer::LoadBytes() {
 }
 
 absl::StatusOr<std::vector<int32_t>> SentencePieceTokenizer::Encode(absl::string_view text) const {
+  if (text.size() > MaxTextBytes(v1::Tokenizer::SENTENCEPIECE)) {
+    return absl::InvalidArgumentError(absl::StrCat("a text of ", text.size(), " bytes: sentencepiece takes at most ",
+                                                   MaxTextBytes(v1::Tokenizer::SENTENCEPIECE), " at once"));
+  }
   const std::string normalized = normalizer_.Normalize(text);
   const std::vector<Segment> segments = bpe_ ? SegmentBpe(pieces_, normalized) : SegmentUnigram(pieces_, normalized);
   std::vector<int32_t> ids;

@@ -52,7 +52,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Parse(const std::string& contents, const std::string& path);
 
   int64_t size() const override { return static_cast<int64_t>(pieces_.texts.size()); }
-  // Text that is not UTF-8 is read as U+FFFD.
+  // Text that is not UTF-8 is read as U+FFFD. Errors: InvalidArgument: the text is larger than MaxTextBytes.
   absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text) const override;
   std::string Decode(absl::Span<const int64_t> tokens) const override;
 

@@ -79,6 +79,18 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::OfJob(const v1::Data& data
   return std::make_unique<NumberTokenizer>();
 }
 
+uint64_t MaxTextBytes(v1::Tokenizer::Kind kind) {
+  return uint64_t{kind == v1::Tokenizer::SENTENCEPIECE ? 16u : 256u} << 20;
+}
+
+absl::Status CheckTextBytes(v1::Tokenizer::Kind kind, uint64_t bytes, const std::string& path) {
+  if (bytes <= MaxTextBytes(kind)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": has ", bytes, " bytes of text; a ", kind == v1::Tokenizer::SENTENCEPIECE ? "sentencepiece" : "bpe",
+      " tokenizer reads at most ", MaxTextBytes(kind),
+      " when a job is loaded: encode it once into a file of the format tokens, or train on less of it"));
+}
+
 absl::StatusOr<std::vector<int64_t>> EncodePrompt(const Tokenizer& tokenizer, absl::string_view text) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer.Encode(text));
   if (tokens.empty()) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -37,6 +38,13 @@ class Tokenizer {
   // What the tokens say. One that is outside of [0, size) says U+FFFD.
   virtual std::string Decode(absl::Span<const int64_t> tokens) const = 0;
 };
+
+// The largest text that a tokenizer of this kind takes at once, in bytes: bpe reads it word by word, and holds little
+// beside the text and its tokens; sentencepiece weighs a whole text at once, in some 80 times its bytes (1.25 GiB).
+uint64_t MaxTextBytes(v1::Tokenizer::Kind kind);
+
+// Whether a data set's text is not larger. Errors: InvalidArgument: says so, and what to do.
+absl::Status CheckTextBytes(v1::Tokenizer::Kind kind, uint64_t bytes, const std::string& path);
 
 // Encode, as the passes take tokens. Errors: as Encode. InvalidArgument: `text` is empty.
 absl::StatusOr<std::vector<int64_t>> EncodePrompt(const Tokenizer& tokenizer, absl::string_view text);

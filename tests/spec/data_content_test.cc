@@ -17,16 +17,7 @@ using DataContentTest = SpecTest;
 
 TEST_F(DataContentTest, ReportsValuesInDataThatTheModelCannotTake) {
   // They were found by the workers, after these had started.
-  const std::string job = R"(version: 1
-kind: job
-name: csv
-model:
-  loss: cross_entropy
-  input: {features: [4]}
-  layers: [{linear: {out: 2}}]
-data: {train: {format: csv, path: points.csv, target: label}}
-train: {steps: 1, batch_size: 3}
-)";
+  const std::string job = CsvJob();
   EXPECT_EQ(ErrorsOf(job), "OK");
   Write("points.csv", "a,b,c,d,label\n1,2,3,4,0\n5,6,x7,8,1\n");
   EXPECT_EQ(ErrorsOf(job),
@@ -48,6 +39,21 @@ train: {steps: 1, batch_size: 3}
   EXPECT_EQ(ErrorsOf(tokens),
             "job.yaml:13:33: error: data.train.path: tokens.bin: token 2000 is 256, but the model's "
             "vocabulary has 256 entries\n");
+}
+
+TEST_F(DataContentTest, ALineWithoutAnEndIsNotCalledAnEmptyFile) {
+  // Of a file whose first line was longer than what is looked at, nothing was left: it was called empty.
+  const std::string wide = std::string(9 << 20, ' ');
+  Write("points.csv", wide + "a,b,c,d,label\n1,2,3,4,0\n5,6,7,8,1\n");
+  EXPECT_EQ(ErrorsOf(CsvJob()), "OK");
+  Write("points.csv", "a,b,c,d,label\n1,2,3,4," + wide + "0\n5,6,7,8,1\n");
+  EXPECT_EQ(ErrorsOf(CsvJob()), "OK");
+  Write("points.csv", "a,b,c,d,label\n" + wide + wide + "1,2,3,4,0\n5,6,7,8,1\n");
+  EXPECT_EQ(ErrorsOf(CsvJob()),
+            "job.yaml:8:35: error: data.train.path: points.csv:2:1: the line is longer than 16 MiB\n");
+  Write("points.csv", std::string(17 << 20, 'a'));
+  EXPECT_EQ(ErrorsOf(CsvJob()),
+            "job.yaml:8:35: error: data.train.path: points.csv:1:1: the line is longer than 16 MiB\n");
 }
 
 TEST_F(DataContentTest, SaysHowMuchOfTheDataWasLookedAt) {

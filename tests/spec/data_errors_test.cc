@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
 
 #include "tests/common/data/data_files.h"
@@ -12,6 +13,7 @@ namespace penstock {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class DataErrorsTest : public SpecTest {
  protected:
@@ -101,6 +103,17 @@ TEST_F(DataErrorsTest, ArraysMustFillTheInput) {
   EXPECT_THAT(Images("format: safetensors, path: a", "[2, 1]"),
               HasSubstr("data.train.path: a: array 'inputs' is [2, 2]"));
   EXPECT_THAT(Images("format: safetensors, path: text.txt"), HasSubstr("text.txt: states a header of"));
+}
+
+TEST_F(DataErrorsTest, ATextThatSentencepieceCannotHoldIsRefusedBeforeAWorkerReadsIt) {
+  // 256 MiB of text were segmented whole, in some 17 GB of memory that no limit knew of.
+  const std::string job = JobWith("  seq_len: 16\n", "  seq_len: 16\n  tokenizer: {sentencepiece: nowhere}\n");
+  std::filesystem::resize_file(folder_ + "/text.txt", (16 << 20) + 1);
+  EXPECT_THAT(ErrorsOf(job), HasSubstr("data.train.path: text.txt: has 16777217 bytes of text; a sentencepiece "
+                                       "tokenizer reads at most 16777216 when a job is loaded: encode it once into a "
+                                       "file of the format tokens, or train on less of it"));
+  std::filesystem::resize_file(folder_ + "/text.txt", 16 << 20);
+  EXPECT_THAT(ErrorsOf(job), Not(HasSubstr("data.train.path")));
 }
 
 TEST_F(DataErrorsTest, ATokenizerMustFitTheVocabulary) {

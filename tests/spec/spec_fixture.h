@@ -82,6 +82,21 @@ train:
 )";
   }
 
+  // A sound job over points.csv. Args: layers: a list for its four columns and two classes.
+  static std::string CsvJob(const std::string& layers = "[{linear: {out: 2}}]") {
+    return R"(version: 1
+kind: job
+name: csv
+model:
+  loss: cross_entropy
+  input: {features: [4]}
+  layers: )" +
+           layers + R"(
+data: {train: {format: csv, path: points.csv, target: label}}
+train: {steps: 1, batch_size: 3}
+)";
+  }
+
   // Job() with `from` replaced. Fails the test if it is not there.
   static std::string JobWith(const std::string& from, const std::string& to) {
     EXPECT_NE(Job().find(from), std::string::npos) << from;

@@ -14,9 +14,6 @@
 namespace penstock {
 namespace {
 
-// Text that a tokenizer reads when a job is loaded; more of it is better encoded once, into a token file.
-constexpr uint64_t kMaxEncodedBytes = uint64_t{256} << 20;
-
 // Where tokens come from, by their position in the whole dataset.
 class Tokens {
  public:
@@ -127,11 +124,7 @@ class TokenSource final : public DataSource {
 // The text of all files, one after the other, as tokens.
 absl::StatusOr<std::unique_ptr<const Tokens>> EncodeText(const std::string& path, const TokenFiles& files,
                                                          const TokenOptions& options) {
-  if (files.run.bytes() > kMaxEncodedBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has ", files.run.bytes(), " bytes of text; a tokenizer reads at most ", kMaxEncodedBytes,
-                     " when a job is loaded: encode it once into a file of the format tokens"));
-  }
+  PENSTOCK_RETURN_IF_ERROR(CheckTextBytes(options.tokenizer->kind(), files.run.bytes(), path));
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Open(*options.tokenizer));
   std::string text(files.run.bytes(), '\0');
   PENSTOCK_RETURN_IF_ERROR(files.run.ReadAt(0, text.data(), text.size()));

@@ -52,6 +52,14 @@ TEST(SentencePieceTest, TakesTheCutOfTheLargestScore) {
   EXPECT_EQ(tokenizer->Decode({3, 0, 2, 99}), "ab \u2047 b\uFFFD");
 }
 
+TEST(SentencePieceTest, TakesNoTextThatWouldFillTheMemory) {
+  const auto tokenizer = Open(ModelOf({{"a", -1}}));
+  const std::string text(MaxTextBytes(v1::Tokenizer::SENTENCEPIECE) + 1, 'a');
+  const absl::Status refused = tokenizer->Encode(text).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("sentencepiece takes at most 16777216 at once"));
+}
+
 TEST(SentencePieceTest, TheBestCutIsThatOfAllCuts) {
   std::mt19937 random(11);
   for (int round = 0; round < 100; ++round) {
