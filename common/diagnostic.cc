@@ -93,6 +93,14 @@ void Diagnostics::Error(const v1::SourceLocation& at, absl::string_view message,
   errors_.push_back({at, std::string(message), length});
 }
 
+void Diagnostics::Withdraw(const v1::SourceLocation& at, absl::string_view message) {
+  const auto meant = [&](const Entry& entry) {
+    return entry.message == message && entry.at.file() == at.file() && entry.at.line() == at.line() &&
+           entry.at.column() == at.column();
+  };
+  errors_.erase(std::remove_if(errors_.begin(), errors_.end(), meant), errors_.end());
+}
+
 absl::Status Diagnostics::ToStatus() const {
   if (errors_.empty()) return absl::OkStatus();
   std::map<std::string, int> file_order;

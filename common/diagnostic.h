@@ -21,6 +21,9 @@ class Diagnostics {
   // Adds an error. `length` is how many characters the caret underlines.
   void Error(const v1::SourceLocation& at, absl::string_view message, int length = 1);
 
+  // Takes back an error that another one explains.
+  void Withdraw(const v1::SourceLocation& at, absl::string_view message);
+
   bool ok() const { return errors_.empty(); }
   int count() const { return static_cast<int>(errors_.size()); }
 

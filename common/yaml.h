@@ -140,10 +140,13 @@ class YamlMapping {
   // The sequence under `key`; null if it is absent or no sequence (which is an error).
   const std::vector<YamlNode>* Sequence(absl::string_view key);
 
-  // Adds an error for each key that was never asked for, with the nearest one that was.
+  // Adds an error for each key that was never asked for, with the nearest one that was. Where that is one which was
+  // required and missed, this is the one error of both.
   void Finish();
 
  private:
+  std::string MissingText(absl::string_view key) const;
+
   const YamlNode* node_;  // null: absent
   std::string path_;
   YamlErrors* errors_;

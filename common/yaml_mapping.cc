@@ -47,9 +47,12 @@ void YamlMapping::Require(const std::vector<std::string>& keys) {
     if (node_->Find(key) != nullptr) continue;
     const size_t dot = path_.rfind('.');
     const size_t length = path_.empty() ? 1 : path_.size() - (dot == std::string::npos ? 0 : dot + 1);
-    errors_->AddAtKey(*node_, PathOf(key), absl::StrCat("missing key '", key, "'", InPath(path_)),
-                      static_cast<int>(length));
+    errors_->AddAtKey(*node_, PathOf(key), MissingText(key), static_cast<int>(length));
   }
+}
+
+std::string YamlMapping::MissingText(absl::string_view key) const {
+  return absl::StrCat("missing key '", key, "'", InPath(path_));
 }
 
 void YamlMapping::Refuse(absl::string_view key, absl::string_view message) {
@@ -119,6 +122,7 @@ void YamlMapping::Finish() {
     if (Contains(known_, key) || Contains(refused_, key)) continue;
     const std::string nearest = NearestWord(key, known_);
     const std::string hint = nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?");
+    if (!nearest.empty()) errors_->diagnostics()->Withdraw(node_->KeyAt(), MissingText(nearest));
     errors_->AddAtKey(node_->items[i], PathOf(key), absl::StrCat("unknown key '", key, "'", InPath(path_), hint),
                       static_cast<int>(key.size()));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -40,14 +41,22 @@ class JobCheck {
 
  private:
   // Adds the error "PATH MESSAGE" unless the part is faulty already.
-  void Error(absl::string_view path, absl::string_view message) {
-    if (places_.Sound(path)) {
-      diagnostics_->Error(places_.At(path), absl::StrCat(path, " ", message), places_.Length(path));
+  // Args: beside: what the part does not go with. Where one of these was given on the command line and the part was
+  //       not, that is the place: the file was sound without it.
+  void Error(absl::string_view path, absl::string_view message, const std::vector<absl::string_view>& beside = {}) {
+    if (!places_.Sound(path)) return;
+    absl::string_view place = path;
+    if (!places_.IsOverride(path)) {
+      const auto given = std::find_if(beside.begin(), beside.end(),
+                                      [this](absl::string_view other) { return places_.IsOverride(other); });
+      if (given != beside.end()) place = *given;
     }
+    diagnostics_->Error(places_.At(place), absl::StrCat(path, " ", message), places_.Length(place));
   }
   // Adds an error unless `good`.
-  void Must(bool good, absl::string_view path, absl::string_view message) {
-    if (!good) Error(path, message);
+  void Must(bool good, absl::string_view path, absl::string_view message,
+            const std::vector<absl::string_view>& beside = {}) {
+    if (!good) Error(path, message, beside);
   }
   // Whether the value is finite and at least 0; an error otherwise.
   void NotNegative(absl::string_view path, double value) {
@@ -92,7 +101,7 @@ void JobCheck::ExplicitSplit() {
   Must(positive, "pipeline.split", "has a stage without layers");
   if (places_.Sound("pipeline.stages")) {
     Must(entries == pipeline.stages(), "pipeline.split",
-         absl::StrCat("has ", entries, " entries for ", pipeline.stages(), " stages"));
+         absl::StrCat("has ", entries, " entries for ", pipeline.stages(), " stages"), {"pipeline.stages"});
   }
   const uint64_t layers = static_cast<uint64_t>(spec_.model().layers_size());
   if (places_.Sound("model.layers")) {
@@ -141,7 +150,8 @@ void JobCheck::Pipeline() {
   if (batch >= 1 && places_.Sound("train.batch_size")) {
     Must(micro_batches <= batch, micro_batches_path,
          absl::StrCat(pipeline.has_plan() ? "cuts a mini-batch into " : "is ", micro_batches, ", but a mini-batch has ",
-                      batch, " samples (train.batch_size): each micro-batch needs at least one"));
+                      batch, " samples (train.batch_size): each micro-batch needs at least one"),
+         {"train.batch_size"});
   }
 }
 
@@ -159,13 +169,18 @@ void JobCheck::ScheduleNeeds() {
          absl::StrCat("is '", pipeline.schedule(), "': there are ", absl::StrJoin(ScheduleNames(), ", "), ", auto"));
     Must(shape.stages % shape.chunks == 0, "pipeline.stages",
          absl::StrCat("is ", shape.stages, ", which cannot be dealt out to ranks of ", shape.chunks,
-                      " stages each (pipeline.chunks)"));
+                      " stages each (pipeline.chunks)"),
+         {"pipeline.chunks", "pipeline.schedule"});
     return;
   }
   for (const char* key : {"stages", "chunks", "micro_batches", "group", "order"}) {
     if (!places_.Sound(absl::StrCat("pipeline.", key))) return;
   }
-  if (const std::optional<UnmetNeed> unmet = FindUnmetNeed(*kind, shape)) Error(unmet->key, unmet->text);
+  if (const std::optional<UnmetNeed> unmet = FindUnmetNeed(*kind, shape)) {
+    Error(unmet->key, unmet->text,
+          {"pipeline.schedule", "pipeline.chunks", "pipeline.stages", "pipeline.micro_batches", "pipeline.group",
+           "pipeline.order"});
+  }
 }
 
 void JobCheck::CsvNeeds() {
@@ -176,7 +191,8 @@ void JobCheck::CsvNeeds() {
   }
   // None: its own reading found a fault.
   Must(stages == 0 || stages == pipeline.stages(), "pipeline.stages",
-       absl::StrCat("is ", pipeline.stages(), ", but the csv has actions of ", stages, " stages"));
+       absl::StrCat("is ", pipeline.stages(), ", but the csv has actions of ", stages, " stages"),
+       {"pipeline.schedule"});
   Must(pipeline.recompute() != v1::Pipeline::RECOMPUTE_BOUNDARY &&
            pipeline.recompute() != v1::Pipeline::RECOMPUTE_EXCEPT_LAST,
        "pipeline.recompute", "stands beside a csv: write R's into its lists, before the B or I that needs them");
@@ -222,7 +238,8 @@ void JobCheck::LrSchedule() {
   }
   if (places_.Sound("train.steps") && spec_.train().steps() > 0) {
     Must(schedule.warmup_steps() <= spec_.train().steps(), path + ".warmup_steps",
-         absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", spec_.train().steps(), " steps"));
+         absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", spec_.train().steps(), " steps"),
+         {"train.steps"});
   }
 }
 
@@ -332,6 +349,12 @@ int JobPlaces::Length(absl::string_view path) const {
   bool exact = false;
   const YamlNode* node = Nearest(path, &exact);
   return exact && !node->IsMapping() ? node->Length() : 1;
+}
+
+bool JobPlaces::IsOverride(absl::string_view path) const {
+  bool exact = false;
+  const YamlNode* node = Nearest(path, &exact);
+  return exact && node->file != nullptr && absl::StartsWith(*node->file, kOverridePrefix);
 }
 
 // 1. Each section's ranges.  2. The model: InferModel, the vocabulary.  3. What needs both: stages, split.

@@ -14,6 +14,9 @@
 
 namespace penstock {
 
+// How the place of what --set gives begins: "--set train.steps".
+inline constexpr char kOverridePrefix[] = "--set ";
+
 // Where the parts of a job stand in its file, and which of them were already found faulty.
 class JobPlaces {
  public:
@@ -26,6 +29,8 @@ class JobPlaces {
   v1::SourceLocation At(absl::string_view path) const;
   // How many characters an error there underlines.
   int Length(absl::string_view path) const;
+  // Whether the value at the path was given on the command line.
+  bool IsOverride(absl::string_view path) const;
   bool Sound(absl::string_view path) const { return errors_ == nullptr || errors_->Sound(path); }
 
  private:

@@ -21,7 +21,6 @@ using google::protobuf::Message;
 void ReadInput(YamlMapping* section, const v1::Data& data, YamlErrors* errors, v1::Model* model) {
   YamlMapping input = section->Mapping("input");
   const std::optional<std::vector<int64_t>> features = input.Integers("features", 1);
-  input.Finish();
   const v1::Dataset::Format format = data.train().format();
   if (HasTokens(format)) {
     if (input.present()) {
@@ -36,6 +35,7 @@ void ReadInput(YamlMapping* section, const v1::Data& data, YamlErrors* errors, v
     model->mutable_input()->set_dtype(v1::DTYPE_FLOAT32);
     for (int64_t size : features.value_or(std::vector<int64_t>())) model->mutable_input()->add_shape(size);
   }
+  input.Finish();
 }
 
 // Appends "key: value" for every field of a kind's message that is set.

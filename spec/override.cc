@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "spec/job_check.h"
 
 namespace penstock {
 namespace {
@@ -60,12 +61,12 @@ YamlNode* Step(const std::string& part, const std::string& way, YamlNode* node,
 void ApplyOverride(const std::string& text, YamlNode* root, Diagnostics* diagnostics) {
   const size_t equals = text.find('=');
   const std::string key = text.substr(0, equals);
-  const std::string file = absl::StrCat("--set ", key);
+  const std::string file = absl::StrCat(kOverridePrefix, key);
   const std::vector<std::string> parts = absl::StrSplit(key, '.');
   bool named = equals != std::string::npos;
   for (const std::string& part : parts) named = named && !part.empty();
   if (!named) {
-    diagnostics->Error(FileOnly(absl::StrCat("--set ", text)), "expected key=value, such as train.steps=10");
+    diagnostics->Error(FileOnly(absl::StrCat(kOverridePrefix, text)), "expected key=value, such as train.steps=10");
     return;
   }
   Diagnostics syntax;  // its places are lines of the value, which the user cannot see

@@ -12,11 +12,8 @@ class JobErrorsTest : public SpecTest {};
 
 TEST_F(JobErrorsTest, ShowsTheSourceLineWithACaret) {
   const absl::Status status = Read(JobWith("micro_batches: 4", "micro_batch: 4")).status();
+  // The one error of both, that the key is missing and that there is another: it was two.
   EXPECT_EQ(status.message(), folder_ +
-                                  "/job.yaml:15:1: error: missing key 'micro_batches' in 'pipeline'\n"
-                                  "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
-                                  "      | ^~~~~~~~\n" +
-                                  folder_ +
                                   "/job.yaml:15:23: error: unknown key 'micro_batch' in 'pipeline'; did you mean "
                                   "'micro_batches'?\n"
                                   "   15 | pipeline: {stages: 2, micro_batch: 4}\n"
@@ -72,7 +69,6 @@ chekpoint: {every: 1}
       "job.yaml:5:9: error: model.loss: expected one of cross_entropy, mse, found 'cross_entrpy'; did you mean "
       "'cross_entropy'?\n"
       "job.yaml:7:7: error: unknown layer kind 'embeding'; did you mean 'embedding'?\n"
-      "job.yaml:8:7: error: missing key 'heads' in 'gpt_block'\n"
       "job.yaml:8:19: error: unknown key 'head' in 'gpt_block'; did you mean 'heads'?\n"
       "job.yaml:10:31: error: data.train.path: no such file: none.txt\n"
       "job.yaml:10:47: error: data.train.part is [0.5, 0.2]: it must be [begin, end] with 0 <= begin < end <= 1\n"
@@ -100,10 +96,9 @@ TEST_F(JobErrorsTest, SaysWhatThisVersionDoesNotHave) {
             "worker): leave it out, or write 1\n"
             "job.yaml:15:48: error: pipeline.lanes: this version does not have lanes: leave it out, or write 1\n");
   EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, lanes: 1, chunks: 1, order: ascending, recompute: none")), "OK");
-  EXPECT_EQ(
-      ErrorsOf(JobWith("format: text", "format: megatorn")),
-      "job.yaml:13:19: error: data.train.format: expected one of text, tokens, megatron, csv, mnist, cifar10, "
-      "safetensors, found 'megatorn'; did you mean 'megatron'?\n");
+  EXPECT_EQ(ErrorsOf(JobWith("format: text", "format: megatorn")),
+            "job.yaml:13:19: error: data.train.format: expected one of text, tokens, megatron, csv, mnist, cifar10, "
+            "safetensors, found 'megatorn'; did you mean 'megatron'?\n");
   EXPECT_EQ(
       ErrorsOf(JobWith("  loss: cross_entropy\n", "  loss: cross_entropy\n  hf: gpt2\n")),
       "job.yaml:6:3: error: model.hf: this version does not read Hugging Face models: write the list of layers\n");
@@ -229,16 +224,7 @@ TEST_F(JobErrorsTest, ReportsDataThatAreMissingOrTooShort) {
 }
 
 TEST_F(JobErrorsTest, ReportsCsvFilesThatDoNotFillTheModel) {
-  const std::string job = R"(version: 1
-kind: job
-name: csv
-model:
-  loss: cross_entropy
-  input: {features: [4]}
-  layers: [{linear: {out: 2}}]
-data: {train: {format: csv, path: points.csv, target: label}}
-train: {steps: 1, batch_size: 2}
-)";
+  const std::string job = CsvJob();
   const auto with = [&](const std::string& from, const std::string& to) {
     return ErrorsOf(absl::StrReplaceAll(job, {{from, to}}));
   };
@@ -254,7 +240,6 @@ train: {steps: 1, batch_size: 2}
   EXPECT_EQ(with(", target: label", ""), "job.yaml:8:8: error: missing key 'target' in 'data.train'\n");
   EXPECT_EQ(with("  input: {features: [4]}\n", ""), "job.yaml:4:1: error: missing key 'input' in 'model'\n");
   EXPECT_EQ(with("features", "feature"),
-            "job.yaml:6:3: error: missing key 'features' in 'model.input'\n"
             "job.yaml:6:11: error: unknown key 'feature' in 'model.input'; did you mean 'features'?\n");
   EXPECT_EQ(with("target: label", "target: label, scale: 0"),
             "job.yaml:8:69: error: data.train.scale is 0: it must be a number other than 0\n");
@@ -263,6 +248,11 @@ train: {steps: 1, batch_size: 2}
       with("loss: cross_entropy", "loss: mse"),
       "job.yaml:7:13: error: layer 'linear_0': mse compares with one target column, so the last layer must give [1], "
       "but its output is [2]\n");
+  // The header was cut by a parser of its own, which took a blank first line for it.
+  Write("points.csv", "\n a ,\"b\",c,d, label\r\n1,2,3,4,0\n5,6,7,8,1\n9,10,11,12,0\n");
+  EXPECT_EQ(ErrorsOf(job), "OK");
+  Write("points.csv", "a,b,c,c,label\n1,2,3,4,0\n");
+  EXPECT_EQ(ErrorsOf(job), "job.yaml:8:35: error: data.train.path: points.csv:1:7: two columns are called 'c'\n");
   Write("points.csv", "a,b,c,d,label\n");
   EXPECT_EQ(ErrorsOf(job),
             "job.yaml:8:35: error: data.train.path: no row of the file's 0 is in its part: points.csv\n");
@@ -272,17 +262,7 @@ train: {steps: 1, batch_size: 2}
 
 // One value has no variance: the moving average would become NaN.
 TEST_F(JobErrorsTest, ReportsBatchNormsOfASingleValue) {
-  const std::string job = R"(version: 1
-kind: job
-name: csv
-model:
-  loss: cross_entropy
-  input: {features: [4]}
-  layers: [batch_norm, {linear: {out: 2}}]
-data: {train: {format: csv, path: points.csv, target: label}}
-pipeline: {micro_batches: 2}
-train: {steps: 1, batch_size: 3}
-)";
+  const std::string job = CsvJob("[batch_norm, {linear: {out: 2}}]") + "pipeline: {micro_batches: 2}\n";
   EXPECT_EQ(
       ErrorsOf(job),
       "job.yaml:7:12: error: layer 'batch_norm_0' (batch_norm): a micro-batch of 1 sample has one value a channel, "
@@ -292,19 +272,9 @@ train: {steps: 1, batch_size: 3}
 
 TEST_F(JobErrorsTest, ReportsBatchNormsOfASingleValueInsideOtherLayers) {
   // Only the layers of the list itself were looked at.
-  const std::string job = R"(version: 1
-kind: job
-name: csv
-model:
-  loss: cross_entropy
-  input: {features: [4]}
-  layers:
-    - residual: {block: [{linear: {out: 4}}, {residual: {block: [batch_norm]}}]}
-    - linear: {out: 2}
-data: {train: {format: csv, path: points.csv, target: label}}
-pipeline: {micro_batches: 3}
-train: {steps: 1, batch_size: 3}
-)";
+  const std::string job =
+      CsvJob("[{residual: {block: [{linear: {out: 4}}, {residual: {block: [batch_norm]}}]}}, {linear: {out: 2}}]") +
+      "pipeline: {micro_batches: 3}\n";
   EXPECT_NE(ErrorsOf(job).find("' (batch_norm): a micro-batch of 1 sample has one value a channel"), std::string::npos)
       << ErrorsOf(job);
   EXPECT_EQ(ErrorsOf(job, {"train.batch_size=6"}), "OK");

@@ -171,8 +171,8 @@ TEST_F(JobFileTest, NamesTheOverrideThatIsWrong) {
             "--set train.stesp: error: unknown key 'stesp' in 'train'; did you mean 'steps'?\n");
   EXPECT_EQ(
       ErrorsOf(Job(), {"train.batch_size=2"}),
-      "job.yaml:15:38: error: pipeline.micro_batches is 4, but a mini-batch has 2 samples (train.batch_size): each "
-      "micro-batch needs at least one\n");
+      "--set train.batch_size: error: pipeline.micro_batches is 4, but a mini-batch has 2 samples (train.batch_size): "
+      "each micro-batch needs at least one\n");
   EXPECT_EQ(ErrorsOf(Job(), {"train.steps"}), "--set train.steps: error: expected key=value, such as train.steps=10\n");
   EXPECT_EQ(ErrorsOf(Job(), {"=3"}), "--set =3: error: expected key=value, such as train.steps=10\n");
   EXPECT_EQ(ErrorsOf(Job(), {"name.first=x"}), "--set name.first: error: 'name' is 'tiny': it has no key 'first'\n");
@@ -180,6 +180,22 @@ TEST_F(JobFileTest, NamesTheOverrideThatIsWrong) {
             "--set model.layers.9.relu: error: 'model.layers' is a list of 4 items: '9' is none of them\n");
   EXPECT_EQ(ErrorsOf(Job(), {"pipeline.split=[1"}), "--set pipeline.split: error: the value '[1' is not valid YAML\n");
   EXPECT_EQ(ErrorsOf(Job(), {"train.steps="}), "--set train.steps: error: 'steps' in 'train' has no value\n");
+}
+
+TEST_F(JobFileTest, NamesTheOverrideThatTheFileDoesNotGoWith) {
+  // The error stood at the line of a key that the user had not touched, or of the section that had no such key.
+  EXPECT_EQ(ErrorsOf(Job(), {"pipeline.schedule=zb-v"}),
+            "--set pipeline.schedule: error: pipeline.chunks is 1, but zb-v runs 2 stages a rank: set it to 2\n");
+  EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, schedule: zb-v, chunks: 2"), {"pipeline.stages=3"}),
+            "--set pipeline.stages: error: pipeline.stages is 3, which cannot be dealt out to ranks of 2 stages each "
+            "(pipeline.chunks): set it to 2 or 4\n");
+  EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 3"), {"pipeline.chunks=2", "pipeline.schedule=auto"}),
+            "--set pipeline.chunks: error: pipeline.stages is 3, which cannot be dealt out to ranks of 2 stages each "
+            "(pipeline.chunks)\n");
+  EXPECT_EQ(ErrorsOf(JobWith("stages: 2", "stages: 2, split: [2, 3]"), {"pipeline.stages=3"}),
+            "--set pipeline.stages: error: pipeline.split has 2 entries for 3 stages\n");
+  EXPECT_EQ(ErrorsOf(Job() + "  lr_schedule: {name: constant, warmup_steps: 8}\n", {"train.steps=4"}),
+            "--set train.steps: error: train.lr_schedule.warmup_steps is 8, but the job has only 4 steps\n");
 }
 
 TEST_F(JobFileTest, WritesAJobThatReadsBackTheSame) {
