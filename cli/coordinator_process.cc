@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "common/clock.h"
 #include "common/file.h"
+#include "common/state_folder.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -57,20 +58,26 @@ absl::StatusOr<std::string> DefaultStateDir(const std::string& name) {
   return absl::FailedPreconditionError("neither XDG_STATE_HOME nor HOME is set; give --state-dir");
 }
 
-// 1. the folder of its log
-// 2. the process, with a pipe for its ready line: in a group of its own, so that a terminal's Ctrl-C reaches this
+// 1. the state folder, which the process inherits: whatever is written there from now on meets no other coordinator's
+// 2. its file, and the folder of its log
+// 3. the process, with a pipe for its ready line: in a group of its own, so that a terminal's Ctrl-C reaches this
 //    program alone, which then asks the coordinator to stop
-// 3. AwaitReady
+// 4. AwaitReady
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(const CoordinatorStart& start) {
+  PENSTOCK_ASSIGN_OR_RETURN(const FileLock folder, TakeStateFolder(start.state_dir));
+  if (!start.contents.empty()) {
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(start.config, start.contents));
+  }
   const std::string log_dir = JoinPath(start.state_dir, "logs");
   PENSTOCK_RETURN_IF_ERROR(MakeDirs(log_dir));
   std::array<int, 2> ready{};
   if (pipe2(ready.data(), O_CLOEXEC) != 0) return absl::ResourceExhaustedError("cannot open a pipe");
-  ChildOptions options{.args = {start.binary, "--config", start.config, "--ready-fd", absl::StrCat(ready[1])},
+  ChildOptions options{.args = {start.binary, "--config", start.config, "--ready-fd", absl::StrCat(ready[1]),
+                                "--state-lock-fd", absl::StrCat(folder.descriptor())},
                        .log_path = JoinPath(log_dir, "coordinator.log"),
                        .die_with_thread = !start.detached,
                        .group = start.detached ? ChildOptions::Group::kOwnSession : ChildOptions::Group::kOwn,
-                       .keep_fd = ready[1]};
+                       .keep_fds = {ready[1], folder.descriptor()}};
   if (!start.detached) options.args.push_back("--die-with-parent");
   absl::StatusOr<ChildProcess> child = StartChild(options);
   close(ready[1]);

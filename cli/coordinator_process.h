@@ -17,6 +17,7 @@ namespace penstock {
 struct CoordinatorStart {
   std::string binary;     // penstock-coordinator
   std::string config;     // cluster.yaml
+  std::string contents;   // what is written to `config` first; empty: the file is there
   std::string state_dir;  // as the file says; its log goes to state_dir/logs/coordinator.log
   // false: it dies with the calling thread, and with it its workers, however that ends. true: it stays.
   bool detached = false;
@@ -26,9 +27,10 @@ struct CoordinatorStart {
 
 class CoordinatorProcess {
  public:
-  // Starts it and waits until it listens.
-  // Errors:  NotFound: no such program. InvalidArgument: it refused the file; its words are in the message.
-  //          Aborted: it ended before it listened; with its last log lines. DeadlineExceeded: it took too long.
+  // Starts it and waits until it listens. Nothing is written to a state folder that another coordinator has.
+  // Errors:  FailedPrecondition: another coordinator has the state folder. NotFound: no such program.
+  //          InvalidArgument: it refused the file; its words are in the message. Aborted: it ended before it listened;
+  //          with its last log lines. DeadlineExceeded: it took too long. Unavailable: the folder cannot be written.
   static absl::StatusOr<std::unique_ptr<CoordinatorProcess>> Start(const CoordinatorStart& start);
 
   // A coordinator that is not detached, and its workers, end here, at once.

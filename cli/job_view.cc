@@ -34,6 +34,9 @@ std::string OneLine(const std::string& text) {
   return absl::StrJoin(absl::StrSplit(text, '\n', absl::SkipWhitespace()), " | ");
 }
 
+// Of a table's cell: "-" where there is none.
+std::string ReasonText(const std::string& reason) { return reason.empty() ? "-" : OneLine(reason); }
+
 // "  KEY         value"
 void AddFact(std::string* text, const std::string& key, const std::string& value) {
   if (!value.empty()) absl::StrAppendFormat(text, "  %-11s %s\n", key, value);
@@ -44,7 +47,7 @@ void AddFact(std::string* text, const std::string& key, const std::string& value
 std::string StateText(v1::JobState state) { return v1::JobState_Name(state); }
 
 std::string JobTable(const google::protobuf::RepeatedPtrField<v1::JobStatus>& jobs, int width, absl::Time now) {
-  if (jobs.empty()) return "no jobs yet; penstock submit -f job.yaml\n";
+  if (jobs.empty()) return "no jobs yet\n";
   TextTable table({{"JOB", kLeft, kCut},
                    {"STATE", kLeft},
                    {"STEP", kRight},
@@ -53,10 +56,10 @@ std::string JobTable(const google::protobuf::RepeatedPtrField<v1::JobStatus>& jo
                    {"AGE", kRight},
                    {"REASON", kLeft, kWrap}});
   for (const v1::JobStatus& job : jobs) {
-    const std::string unit = job.unit() == "samples" ? "/s" : " tok/s";
+    const std::string unit = job.unit() == "samples" ? " samples/s" : " tok/s";
     table.AddRow({job.job(), StateText(job.state()), absl::StrCat(job.step(), "/", job.steps()), LossText(job),
                   job.tokens_per_second() > 0 ? CountText(job.tokens_per_second()) + unit : "-",
-                  AgeText(job.submitted_unix_ms(), now), OneLine(job.reason())});
+                  AgeText(job.submitted_unix_ms(), now), ReasonText(job.reason())});
   }
   return table.Render(width);
 }
@@ -77,7 +80,7 @@ std::string WorkerTable(const google::protobuf::RepeatedPtrField<v1::WorkerStatu
                   worker.resident_bytes() > 0 ? BytesText(worker.resident_bytes()) : "-",
                   worker.memory_bytes() > 0 ? BytesText(worker.memory_bytes()) : "-",
                   worker.pid() > 0 ? absl::StrCat(worker.pid()) : "-", absl::StrCat(worker.incarnation()),
-                  worker.job().empty() ? "-" : worker.job(), OneLine(worker.reason())});
+                  worker.job().empty() ? "-" : worker.job(), ReasonText(worker.reason())});
   }
   return table.Render(width);
 }

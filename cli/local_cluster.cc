@@ -58,11 +58,11 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std:
                                                                       std::function<void(int pid)> on_started) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string binary, FindCoordinatorBinary());
   const ClusterSpec spec = LocalClusterSpec(state_dir, devices);
-  PENSTOCK_RETURN_IF_ERROR(MakeDirs(state_dir));
-  const std::string config = JoinPath(state_dir, "cluster.yaml");
-  PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(config, ToYaml(spec)));
-  return CoordinatorProcess::Start(
-      {.binary = binary, .config = config, .state_dir = state_dir, .on_started = std::move(on_started)});
+  return CoordinatorProcess::Start({.binary = binary,
+                                    .config = JoinPath(state_dir, "cluster.yaml"),
+                                    .contents = ToYaml(spec),
+                                    .state_dir = state_dir,
+                                    .on_started = std::move(on_started)});
 }
 
 absl::Status AwaitWorkers(const ClusterSpec& spec, Client* client, CoordinatorProcess* process) {

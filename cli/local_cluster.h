@@ -21,7 +21,7 @@ ClusterSpec LocalClusterSpec(const std::string& state_dir, const std::vector<std
 
 // Writes state_dir/cluster.yaml (free ports, one worker a device) and starts its coordinator.
 // Args:    devices: "cpu", "cuda:0"; one may stand several times. on_started: as CoordinatorStart has it; may be empty.
-// Errors:  as CoordinatorProcess::Start; NotFound: no coordinator binary; Unavailable: the folder cannot be written.
+// Errors:  as CoordinatorProcess::Start; NotFound: no coordinator binary.
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> StartLocalCluster(const std::string& state_dir,
                                                                       const std::vector<std::string>& devices,
                                                                       std::function<void(int pid)> on_started = {});

@@ -35,8 +35,13 @@ absl::StatusOr<v1::MeasureJobReply> MeasureOnOwnCluster(const v1::JobSpec& spec,
                                                         Console* console) {
   console->Talk(absl::StrCat("no coordinator answers at ", options.address, ": measures with workers of its own (",
                              absl::StrJoin(options.devices, ", "), "); state in ", options.state_dir));
-  PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorProcess> process,
-                            StartLocalCluster(options.state_dir, options.devices));
+  absl::StatusOr<std::unique_ptr<CoordinatorProcess>> started = StartLocalCluster(options.state_dir, options.devices);
+  if (absl::IsFailedPrecondition(started.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(started.status().message(), "; measure when that run has ended: both would share the processors"));
+  }
+  if (!started.ok()) return started.status();
+  const std::unique_ptr<CoordinatorProcess> process = *std::move(started);
   Client client(process->address());
   const absl::Cleanup end = [&] { EndLocalCluster(&client, process.get()); };
   PENSTOCK_RETURN_IF_ERROR(AwaitWorkers(LocalClusterSpec(options.state_dir, options.devices), &client, process.get()));

@@ -23,6 +23,17 @@ std::string Suggest(const Console& console, const std::vector<std::string>& word
   return command;
 }
 
+std::string SuggestAfterFailure(const Console& console, const v1::JobStatus& job, absl::string_view address) {
+  std::string next = absl::StrCat(Suggest(console, {"logs", job.job()}, address), " shows its log");
+  const std::string& from = job.checkpoint().empty() ? job.resumed_from() : job.checkpoint();
+  if (from.empty() || job.run_dir().empty()) return next;
+  // The job as it ran: its file may have changed since, and --set is in no file.
+  absl::StrAppend(&next, "; ",
+                  Suggest(console, {"submit", "-f", JoinPath(job.run_dir(), "job.yaml"), "--resume"}, address),
+                  " goes on from ", from);
+  return next;
+}
+
 std::string ExampleFile(const std::string& example, const std::string& name) {
   const std::string path = JoinPath("configs", example);
   return FileExists(path) ? path : name;

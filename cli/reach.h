@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "cli/client.h"
 #include "cli/console.h"
+#include "proto/coordinator.pb.h"
 
 namespace penstock {
 
@@ -21,8 +22,12 @@ std::string ShellWord(absl::string_view word);
 //       address: of the coordinator that it should reach, said only where it is not the one reached without saying.
 std::string Suggest(const Console& console, const std::vector<std::string>& words, absl::string_view address = "");
 
-// The name of a file for a suggested command: that of the example where one stands in configs/ of the working folder, as
-// in a checkout, else `name`.
+// What to do about a job of a cluster that failed: its log, and how to go on from its checkpoint, if it has one.
+// Args: address: of its coordinator.
+std::string SuggestAfterFailure(const Console& console, const v1::JobStatus& job, absl::string_view address);
+
+// The name of a file for a suggested command: that of the example where one stands in configs/ of the working folder,
+// as in a checkout, else `name`.
 std::string ExampleFile(const std::string& example, const std::string& name);
 
 // Says why an address cannot be used and returns the exit code; nullopt if it can.

@@ -56,9 +56,12 @@ void SayWhereItGoesOn(Client* client, const std::string& job, Console* console) 
                              status.resumed_from()));
 }
 
-int ReportEnd(const v1::JobStatus& job, bool json, Console* console) {
+int ReportEnd(const v1::JobStatus& job, bool json, absl::string_view address, Console* console) {
   const ExitCode code = ExitCodeOf(job);
   if (json) console->Data(EndJson(job));
+  if (code == ExitCode::kFailed && !address.empty()) {
+    return console->Fail(code, FailureText(job), SuggestAfterFailure(*console, job, address));
+  }
   if (code == ExitCode::kFailed) {
     const std::string& from = job.checkpoint().empty() ? job.resumed_from() : job.checkpoint();
     return console->Fail(code, FailureText(job),
@@ -82,9 +85,15 @@ int ReportEnd(const v1::JobStatus& job, bool json, Console* console) {
   return static_cast<int>(code);
 }
 
+absl::StatusOr<std::string> IdOf(Client* client, const std::string& job) {
+  const absl::StatusOr<v1::GetReply> reply = client->Get(job);
+  if (!reply.ok()) return reply.status();
+  return reply->status().job();
+}
+
 int FollowJob(Client* client, const std::string& job, bool json, Canceller* canceller, Console* console) {
   const absl::StatusOr<v1::JobStatus> end = WatchJob(client, job, kWatchPatience, canceller, console);
-  if (end.ok()) return ReportEnd(*end, json, console);
+  if (end.ok()) return ReportEnd(*end, json, client->address(), console);
   if (absl::IsCancelled(end.status())) {
     console->Talk(absl::StrCat("detached; job ", job,
                                " goes on. To watch it: ", Suggest(*console, {"status", job, "-w"}, client->address()),

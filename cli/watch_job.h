@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "cli/client.h"
 #include "cli/console.h"
@@ -28,7 +29,12 @@ inline constexpr absl::Duration kWatchPatience = absl::Seconds(30);
 
 // Prints how a job ended: on standard output its sample, summary, checkpoint and hash (or one JSON object), on standard
 // error the failure. Returns the exit code.
-int ReportEnd(const v1::JobStatus& job, bool json, Console* console);
+// Args: address: of its coordinator; empty: that ends with it.
+int ReportEnd(const v1::JobStatus& job, bool json, absl::string_view address, Console* console);
+
+// The id of a job that is named in any of the ways there are: "@last" may be another one a moment later.
+// Errors: as Client::Get.
+absl::StatusOr<std::string> IdOf(Client* client, const std::string& job);
 
 // WatchJob and ReportEnd; a cancellation detaches from the job and says so. Returns the exit code.
 int FollowJob(Client* client, const std::string& job, bool json, Canceller* canceller, Console* console);

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/limits.h"
 
 namespace penstock {
 namespace {
@@ -26,6 +27,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   // Despite its name also the time that one attempt to connect may take: ample for a host that is busy computing.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  args.SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxMessageBytes));
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
 }
 
@@ -35,6 +37,7 @@ void PrepareServer(grpc::ServerBuilder* builder, const std::string& address, int
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepaliveMs / 2);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  builder->SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxMessageBytes));
   builder->AddListeningPort(address, grpc::InsecureServerCredentials(), bound_port);
 }
 

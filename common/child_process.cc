@@ -56,7 +56,7 @@ std::string ErrnoText(int error) { return std::strerror(error); }
   if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
     for (int fd = 3; fd < kMaxDescriptor; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
-  if (options.keep_fd >= 0) fcntl(options.keep_fd, F_SETFD, 0);
+  for (const int fd : options.keep_fds) fcntl(fd, F_SETFD, 0);
   execv(argv[0], argv);
   fail(errno);
   _exit(127);

@@ -22,7 +22,7 @@ struct ChildOptions {
   bool die_with_thread = true;
   enum class Group { kParents, kOwn, kOwnSession };
   Group group = Group::kParents;  // process group: decides whether a terminal's Ctrl-C reaches the child
-  int keep_fd = -1;               // the one further descriptor that the child inherits, under the same number
+  std::vector<int> keep_fds;      // the further descriptors that the child inherits, under the same numbers
 };
 
 struct ChildProcess {

@@ -257,7 +257,8 @@ absl::StatusOr<FileLock> FileLock::Acquire(const std::string& path) {
 }
 
 absl::StatusOr<FileLock> FileLock::Inherit(const std::string& path, int fd) {
-  struct stat there {}, given {};
+  struct stat there {};
+  struct stat given {};
   if (::stat(path.c_str(), &there) != 0 || ::fstat(fd, &given) != 0 || there.st_dev != given.st_dev ||
       there.st_ino != given.st_ino) {
     return absl::InvalidArgumentError(absl::StrCat("descriptor ", fd, " is not ", path));

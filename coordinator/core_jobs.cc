@@ -129,6 +129,7 @@ absl::StatusOr<std::string> Core::Submit(const v1::SubmitRequest& request) {
   }
   PENSTOCK_ASSIGN_OR_RETURN(const NewJob job,
                             PrepareSubmission(request, cluster_.state_dir, limits, KnownCosts(request.spec()), store_));
+  PENSTOCK_RETURN_IF_ERROR(CheckWorkersExist(job.plan, cluster_));
   // Much may have happened while the checkpoint was read.
   absl::MutexLock one_at_a_time(&submit_mu_);
   admitted = Admit(request.spec());

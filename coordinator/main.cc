@@ -11,8 +11,10 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +23,7 @@
 #include "common/limits.h"
 #include "common/logging.h"
 #include "common/process.h"
+#include "common/state_folder.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "coordinator/core.h"
@@ -76,8 +79,12 @@ void AwaitEnd(Core* core) {
 }
 
 absl::Status Serve(const ClusterSpec& cluster, const CoordinatorOptions& options) {
+  std::optional<FileLock> folder;
+  if (options.state_lock_fd >= 0) {
+    PENSTOCK_ASSIGN_OR_RETURN(folder, InheritStateFolder(cluster.state_dir, options.state_lock_fd));
+  }
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<JobStore> store,
-                            JobStore::Open(cluster.state_dir, Clock::Real()->Wall()));
+                            JobStore::Open(cluster.state_dir, Clock::Real()->Wall(), std::move(folder)));
   std::unique_ptr<Launcher> launcher;
   JobRecords records(cluster.state_dir);
   PENSTOCK_ASSIGN_OR_RETURN(const std::unique_ptr<CostStore> costs, CostStore::Open(cluster.state_dir));

@@ -233,11 +233,14 @@ std::vector<v1::WorkerStatus> Membership::Status(absl::Duration now) const {
     status.set_id(worker.id);
     status.set_incarnation(worker.incarnation);
     status.set_host(registered.host());
-    status.set_pid(registered.pid());
+    // The process of a worker that is lost, or being started again, is gone: its number may be another's by now.
+    if (worker.live()) {
+      status.set_pid(registered.pid());
+      status.set_resident_bytes(worker.resident_bytes);
+    }
     status.set_device(registered.device());
     status.set_address(registered.address());
     status.set_memory_bytes(worker.memory_bytes);
-    status.set_resident_bytes(worker.resident_bytes);
     status.set_self_test(registered.self_test());
     status.set_fingerprint(registered.fingerprint());
     status.set_version(registered.version());

@@ -15,9 +15,11 @@
 namespace penstock {
 
 const char kCoordinatorUsage[] =
-    "penstock-coordinator --config cluster.yaml [--ready-fd N] [--die-with-parent] [--worker-binary PATH]\n"
+    "penstock-coordinator --config cluster.yaml [--ready-fd N] [--state-lock-fd N] [--die-with-parent]\n"
+    "                     [--worker-binary PATH]\n"
     "  --config FILE         the cluster's file\n"
     "  --ready-fd N          writes one line of JSON to this descriptor once it listens\n"
+    "  --state-lock-fd N     the open STATE_DIR/lock that the process which starts it holds for it\n"
     "  --die-with-parent     stops, with a checkpoint, when the process that started it ends\n"
     "  --worker-binary PATH  penstock-worker; default: beside this program, then ../worker/penstock-worker\n"
     "  --version, --help\n"
@@ -33,17 +35,18 @@ absl::StatusOr<CoordinatorOptions> ParseCoordinatorOptions(const std::vector<std
       flag = flag.substr(0, equals);
       has_value = true;
     }
-    const bool takes_value = flag == "--config" || flag == "--ready-fd" || flag == "--worker-binary";
+    const bool takes_value =
+        flag == "--config" || flag == "--ready-fd" || flag == "--state-lock-fd" || flag == "--worker-binary";
     if (takes_value && !has_value) {
       if (i + 1 == args.size()) return absl::InvalidArgumentError(absl::StrCat(flag, " needs a value"));
       value = args[++i];
     }
     if (flag == "--config") {
       options.config = value;
-    } else if (flag == "--ready-fd") {
-      if (!absl::SimpleAtoi(value, &options.ready_fd) || options.ready_fd < 0) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("--ready-fd takes a file descriptor's number, not '", value, "'"));
+    } else if (flag == "--ready-fd" || flag == "--state-lock-fd") {
+      int& fd = flag == "--ready-fd" ? options.ready_fd : options.state_lock_fd;
+      if (!absl::SimpleAtoi(value, &fd) || fd < 0) {
+        return absl::InvalidArgumentError(absl::StrCat(flag, " takes a file descriptor's number, not '", value, "'"));
       }
     } else if (flag == "--worker-binary") {
       options.worker_binary = value;

@@ -10,8 +10,9 @@
 namespace penstock {
 
 struct CoordinatorOptions {
-  std::string config;  // cluster.yaml
-  int ready_fd = -1;   // takes one line of JSON once the coordinator listens; -1: none
+  std::string config;      // cluster.yaml
+  int ready_fd = -1;       // takes one line of JSON once the coordinator listens; -1: none
+  int state_lock_fd = -1;  // the state folder's lock, held already by whoever starts the coordinator; -1: it takes it
   bool die_with_parent = false;
   std::string worker_binary;  // empty: looked for beside this program
   bool help = false;

@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
+#include "common/limits.h"
 #include "common/logging.h"
-#include "common/process.h"
 #include "common/status_macros.h"
 #include "coordinator/jobs/scheduler.h"
 #include "coordinator/plan/planner.h"
@@ -63,28 +63,29 @@ absl::Status CheckFolderIsFree(const std::string& dir) {
                    ": submit with --resume to go on from it, or give checkpoint.dir another ", "folder"));
 }
 
-absl::Status CheckFolderTakesFiles(const std::string& dir) {
-  const std::string path = JoinPath(dir, absl::StrCat(".probe-", RandomId()));
-  const auto probe = [&]() -> absl::Status {
-    PENSTOCK_RETURN_IF_ERROR(MakeDirs(dir));
-    PENSTOCK_ASSIGN_OR_RETURN(File file, File::CreateExclusive(path));
-    PENSTOCK_RETURN_IF_ERROR(file.Write("probe", 5));
-    return file.Close();
-  };
-  const absl::Status written = probe();
-  const absl::Status removed = RemoveTree(path);
-  const absl::Status& status = written.ok() ? removed : written;
-  if (status.ok()) return status;
-  const std::string text = absl::StrCat("no checkpoint can be written to ", dir, ": ", status.message(),
-                                        ": give checkpoint.dir a folder that this user may write to");
-  return absl::IsResourceExhausted(status) ? absl::ResourceExhaustedError(text) : absl::InvalidArgumentError(text);
-}
-
 std::string CheckpointRoot(const std::string& state_dir) { return JoinPath(state_dir, "checkpoints"); }
 
 std::string CheckpointDirOf(const std::string& state_dir, const std::string& job, const v1::JobSpec& spec) {
   if (!spec.checkpoint().dir().empty()) return spec.checkpoint().dir();
   return JoinPath(CheckpointRoot(state_dir), job);
+}
+
+absl::Status CheckPlanTravels(const v1::JobSpec& spec, const v1::Plan& plan) {
+  // With its spec to the workers; with its spec, its status and the job's file to whoever asks.
+  constexpr size_t kMost = limits::kMaxMessageBytes - limits::kMaxYamlBytes;
+  const size_t bytes = plan.ByteSizeLong() + spec.ByteSizeLong();
+  if (bytes <= kMost) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the plan's lists take ", bytes >> 20, " MiB, one message holds ",
+                                                 kMost >> 20, ": lower pipeline.micro_batches (", plan.micro_batches(),
+                                                 ") or pipeline.stages (", plan.stages_size(), ")"));
+}
+
+absl::Status CheckWorkersExist(const v1::Plan& plan, const ClusterSpec& cluster) {
+  const int ranks = plan.train_size(), workers = static_cast<int>(cluster.workers.size());
+  if (cluster.launch == LaunchWith::kNone || ranks <= workers) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the plan has ", ranks, " ranks, cluster ", cluster.name, " has ", workers, workers == 1 ? " worker" : " workers",
+      ": lower pipeline.stages, or add workers to the cluster's file and start it anew"));
 }
 
 absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint64_t> memory_limits,
@@ -101,6 +102,7 @@ absl::StatusOr<v1::Plan> CheckAndPlan(const v1::JobSpec& spec, std::vector<uint6
   const absl::Status fits = CheckFits(request, planned.plan);
   // ResourceExhausted is the queue's; this one says that the cluster is not the one the job needs.
   if (!fits.ok()) return absl::FailedPreconditionError(fits.message());
+  PENSTOCK_RETURN_IF_ERROR(CheckPlanTravels(spec, planned.plan));
   return std::move(planned.plan);
 }
 

@@ -28,8 +28,10 @@ int Logs(const Options& options, Console* console) {
   Canceller canceller;
   Interrupts interrupts([&canceller](int count) { CancelOrExit(&canceller, count); });
   Client client(options.address);
+  const absl::StatusOr<std::string> job = IdOf(&client, options.job);
+  if (!job.ok()) return FailCall(job.status(), console);
   v1::LogsRequest request;
-  request.set_job(options.job);
+  request.set_job(*job);
   request.set_follow(options.follow);
   if (options.rank.has_value()) request.set_rank(*options.rank);
   const bool clean = console->traits().out_is_terminal;
@@ -38,7 +40,7 @@ int Logs(const Options& options, Console* console) {
   });
   if (status.ok()) return 0;
   if (!absl::IsCancelled(status)) return FailCall(status, console);
-  console->Talk(absl::StrCat("detached; job ", options.job, " is not affected"));
+  console->Talk(absl::StrCat("detached; job ", *job, " is not affected"));
   return static_cast<int>(ExitCode::kInterrupted);
 }
 

@@ -17,6 +17,7 @@
 #include "cli/local_cluster.h"
 #include "cli/reach.h"
 #include "cli/watch_job.h"
+#include "common/checkpoint/checkpoint_dir.h"
 #include "common/file.h"
 #include "common/process.h"
 #include "coordinator/plan/planner.h"
@@ -66,13 +67,19 @@ absl::StatusOr<v1::JobStatus> FollowToEnd(Client* client, const std::string& job
   }
 }
 
+// The same run once more, in a state folder of one's choice.
+std::vector<std::string> RunAgain(const Options& options, const std::string& state_dir) {
+  std::vector<std::string> again = {"run", "-f", options.file};
+  for (const std::string& pair : options.overrides) again.insert(again.end(), {"--set", pair});
+  if (!state_dir.empty()) again.insert(again.end(), {"--state-dir", state_dir});
+  if (!options.devices.empty()) again.insert(again.end(), {"--devices", absl::StrJoin(options.devices, ",")});
+  return again;
+}
+
 void SayWhatNext(const v1::JobStatus& job, const Options& options, Console* console) {
   std::vector<std::string> next;
   if (job.state() != v1::SUCCEEDED && !job.checkpoint().empty()) {
-    std::vector<std::string> again = {"run", "-f", options.file};
-    for (const std::string& pair : options.overrides) again.insert(again.end(), {"--set", pair});
-    if (!options.state_dir.empty()) again.insert(again.end(), {"--state-dir", options.state_dir});
-    if (!options.devices.empty()) again.insert(again.end(), {"--devices", absl::StrJoin(options.devices, ",")});
+    std::vector<std::string> again = RunAgain(options, options.state_dir);
     again.push_back("--resume");
     next.push_back(Suggest(*console, again));
   }
@@ -114,7 +121,7 @@ int RunOn(CoordinatorProcess* process, const v1::JobSpec& spec, const Options& o
     process->Kill();
     return console->Fail(ExitCode::kFailed, end.status().message(), absl::StrCat("see ", process->log_path()));
   }
-  const int code = ReportEnd(*end, options.format == "json", console);
+  const int code = ReportEnd(*end, options.format == "json", /*address=*/"", console);
   EndLocalCluster(&client, process);
   if (options.format != "json") SayWhatNext(*end, options, console);
   return code;
@@ -129,6 +136,11 @@ int Run(const Options& options, Console* console) {
   if (!spec.ok()) return FailFile(spec.status(), console);
   const absl::StatusOr<v1::Plan> plan = MakePlan(*spec);
   if (!plan.ok()) return FailFile(plan.status(), console);
+
+  if (!spec->checkpoint().dir().empty()) {
+    const absl::Status writable = CheckFolderTakesFiles(spec->checkpoint().dir());
+    if (!writable.ok()) return FailFile(writable, console);
+  }
 
   const size_t ranks = static_cast<size_t>(plan->train_size());
   std::vector<std::string> devices = options.devices;
@@ -152,9 +164,14 @@ int Run(const Options& options, Console* console) {
                              absl::StrJoin(devices, ", "), "); state in ", state_dir));
   const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process =
       StartLocalCluster(state_dir, devices, [&interruption](int pid) { interruption.coordinator_pid = pid; });
+  if (absl::IsFailedPrecondition(process.status())) {
+    return console->Fail(ExitCode::kFailed, process.status().message(),
+                         absl::StrCat("let that run end, or ", Suggest(*console, RunAgain(options, state_dir + "-2")),
+                                      " runs beside it"));
+  }
   if (!process.ok()) {
     return console->Fail(absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed,
-                         process.status().message(), "--state-dir DIR keeps two runs apart; --devices names devices");
+                         process.status().message(), "--devices names devices");
   }
   Client client((*process)->address());
   const absl::Status up = AwaitWorkers(LocalClusterSpec(state_dir, devices), &client, process->get());

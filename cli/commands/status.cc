@@ -38,19 +38,27 @@ int ShowOnce(const Options& options, Client* client, Console* console) {
     if (!status.ok()) return FailCall(status.status(), console);
     console->Data(options.format == "json" ? ClusterJson(*status)
                                            : ClusterText(*status, TableWidth(*console), Clock::Real()->Wall()));
+    if (status->jobs().empty() && options.format != "json") {
+      const std::string file = ExampleFile("quickstart.yaml", "job.yaml");
+      console->Talk(absl::StrCat("next: ", Suggest(*console, {"submit", "-f", file}, options.address)));
+    }
     return 0;
   }
   const absl::StatusOr<v1::GetReply> reply = client->Get(options.job);
   if (!reply.ok()) return FailCall(reply.status(), console);
   console->Data(Text(reply->status(), options, *console));
+  if (reply->status().state() == v1::FAILED && options.format != "json") {
+    console->Talk(absl::StrCat("next: ", SuggestAfterFailure(*console, reply->status(), options.address)));
+  }
   return 0;
 }
 
 // Draws a job's picture again and again until it has ended.
-int WatchPicture(const Options& options, Client* client, Canceller* canceller, Console* console) {
+int WatchPicture(const Options& options, const std::string& job_id, Client* client, Canceller* canceller,
+                 Console* console) {
   absl::Duration shown_at = -absl::InfiniteDuration();
   v1::JobStatus last;
-  const absl::Status status = client->Watch(options.job, canceller, [&](const v1::JobStatus& job) {
+  const absl::Status status = client->Watch(job_id, canceller, [&](const v1::JobStatus& job) {
     // The coordinator repeats a status that does not change: news for a clock on the screen, and not for a program.
     const bool news = job.SerializeAsString() != last.SerializeAsString();
     last = job;
@@ -64,7 +72,7 @@ int WatchPicture(const Options& options, Client* client, Canceller* canceller, C
   });
   if (!status.ok() && !absl::IsCancelled(status)) return FailCall(status, console);
   if (!absl::IsCancelled(status)) return static_cast<int>(ExitCodeOf(last));
-  console->Talk(absl::StrCat("detached; job ", last.job(), " goes on"));
+  console->Talk(absl::StrCat("detached; job ", job_id, " goes on"));
   return static_cast<int>(ExitCode::kInterrupted);
 }
 
@@ -81,10 +89,12 @@ int Status(const Options& options, Console* console) {
   Canceller canceller;
   Interrupts interrupts([&canceller](int count) { CancelOrExit(&canceller, count); });
   Client client(options.address);
+  const absl::StatusOr<std::string> job = IdOf(&client, options.job);
+  if (!job.ok()) return FailCall(job.status(), console);
   if (console->traits().out_is_terminal || options.format == "json") {
-    return WatchPicture(options, &client, &canceller, console);
+    return WatchPicture(options, *job, &client, &canceller, console);
   }
-  return FollowJob(&client, options.job, /*json=*/false, &canceller, console);
+  return FollowJob(&client, *job, /*json=*/false, &canceller, console);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ int Submit(const Options& options, Console* console) {
       std::vector<std::string> plan = {"plan", "-f", options.file};
       for (const std::string& pair : options.overrides) plan.insert(plan.end(), {"--set", pair});
       return console->Fail(ExitCode::kDoesNotFit, reply.status().message(),
-                           absl::StrCat(Suggest(*console, plan), " shows the plan's memory"));
+                           absl::StrCat(Suggest(*console, plan), " shows what the plan needs"));
     }
     return FailCall(reply.status(), console);
   }

@@ -32,6 +32,22 @@ void SayWhatItIs(const ClusterSpec& spec, const CoordinatorProcess& process, Con
                              suggest({"status"}), "; ", suggest({"down"})));
 }
 
+// Another coordinator has the state folder: this very cluster, as a rule.
+int RefuseSecond(const ClusterSpec& spec, const absl::Status& status, const std::string& file, Console* console) {
+  const absl::StatusOr<v1::ClusterStatus> there = Client(spec.listen).GetStatus();
+  if (!there.ok() || there->state_dir() != spec.state_dir) {
+    return console->Fail(
+        ExitCode::kFailed, status.message(),
+        absl::StrCat("end that one, or give this cluster a coordinator.state_dir of its own in ", file));
+  }
+  const auto suggest = [&](const std::vector<std::string>& words) { return Suggest(*console, words, spec.listen); };
+  return console->Fail(ExitCode::kFailed,
+                       absl::StrCat("cluster ", there->name(), " is up already, at ", there->address(), " with ",
+                                    there->workers_size(), there->workers_size() == 1 ? " worker" : " workers"),
+                       absl::StrCat(suggest({"status"}), " shows it; ", suggest({"down"}), ", then ",
+                                    Suggest(*console, {"up", "-f", file}), " starts it anew"));
+}
+
 int Up(const Options& options, Console* console) {
   const absl::StatusOr<ClusterSpec> spec = ReadClusterFile(options.file);
   if (!spec.ok()) return FailFile(spec.status(), console);
@@ -46,6 +62,7 @@ int Up(const Options& options, Console* console) {
   if (!binary.ok()) return console->Fail(ExitCode::kFailed, binary.status().message());
   const absl::StatusOr<std::unique_ptr<CoordinatorProcess>> process =
       CoordinatorProcess::Start({.binary = *binary, .config = config, .state_dir = spec->state_dir, .detached = true});
+  if (absl::IsFailedPrecondition(process.status())) return RefuseSecond(*spec, process.status(), options.file, console);
   if (!process.ok()) {
     return console->Fail(
         absl::IsInvalidArgument(process.status()) ? ExitCode::kBadUsage : ExitCode::kFailed, process.status().message(),

@@ -7,6 +7,7 @@
 #include "cli/arguments.h"
 #include "cli/commands/commands.h"
 #include "cli/reach.h"
+#include "common/checkpoint/checkpoint_dir.h"
 #include "common/status_macros.h"
 #include "coordinator/plan/planner.h"
 #include "spec/cluster_spec.h"
@@ -41,6 +42,7 @@ absl::StatusOr<std::string> Resolve(const std::string& file, const std::vector<s
       PENSTOCK_ASSIGN_OR_RETURN(const v1::JobSpec spec, ReadJobFile(file, overrides, notes));
       // What only the plan shows: more stages than layers, a plan file that does not fit the model.
       PENSTOCK_RETURN_IF_ERROR(MakePlan(spec).status());
+      if (!spec.checkpoint().dir().empty()) PENSTOCK_RETURN_IF_ERROR(CheckFolderTakesFiles(spec.checkpoint().dir()));
       return ToYaml(spec);
     }
   }

@@ -17,6 +17,7 @@
 #include "common/checkpoint/checkpoint_reader.h"
 #include "common/file.h"
 #include "common/logging.h"
+#include "common/process.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -256,6 +257,25 @@ absl::StatusOr<std::vector<std::string>> CleanTemporary(const std::string& dir) 
     PENSTOCK_RETURN_IF_ERROR(RemoveTree(removed.back()));
   }
   return removed;
+}
+
+absl::Status CheckFolderTakesFiles(const std::string& dir) {
+  std::string above = dir;
+  while (!FileExists(above) && ParentPath(above) != above) above = ParentPath(above);
+  const std::string probe = JoinPath(above, absl::StrCat(".probe-", RandomId()));
+  const auto write = [&]() -> absl::Status {
+    PENSTOCK_RETURN_IF_ERROR(MakeDirs(probe));
+    PENSTOCK_ASSIGN_OR_RETURN(File file, File::CreateExclusive(JoinPath(probe, "file")));
+    PENSTOCK_RETURN_IF_ERROR(file.Write("probe", 5));
+    return file.Close();
+  };
+  const absl::Status written = write();
+  const absl::Status removed = FileExists(probe) ? RemoveTree(probe) : absl::OkStatus();
+  const absl::Status& status = written.ok() ? removed : written;
+  if (status.ok()) return status;
+  const std::string text = absl::StrCat("no checkpoint can be written to ", dir, ": ", status.message(),
+                                        ": give checkpoint.dir a folder that this user may write to");
+  return absl::IsResourceExhausted(status) ? absl::ResourceExhaustedError(text) : absl::InvalidArgumentError(text);
 }
 
 }  // namespace penstock

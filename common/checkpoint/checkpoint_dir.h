@@ -66,6 +66,11 @@ absl::StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir
 // Removes temporary folders. Call when nothing is being written. Returns the paths removed.
 absl::StatusOr<std::vector<std::string>> CleanTemporary(const std::string& dir);
 
+// Whether checkpoints can be written to the folder: makes a folder with a file there, or in the nearest one above that
+// exists, and removes it again.
+// Errors: InvalidArgument: names the folder and why not. ResourceExhausted: the disk is full.
+absl::Status CheckFolderTakesFiles(const std::string& dir);
+
 }  // namespace penstock
 
 #endif  // PENSTOCK_COMMON_CHECKPOINT_CHECKPOINT_DIR_H_

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/logging.h"
+#include "common/state_folder.h"
 #include "common/status_macros.h"
 
 namespace penstock {
@@ -47,15 +48,19 @@ absl::Status Parse(const std::string& bytes, const std::string& job, Message* me
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& state_dir, absl::Time now) {
-  PENSTOCK_RETURN_IF_ERROR(MakeDirs(state_dir));
-  absl::StatusOr<FileLock> lock = FileLock::Acquire(JoinPath(state_dir, "lock"));
-  if (!lock.ok()) {
-    return Annotate(lock.status(), absl::StrCat("another coordinator has the state folder ", state_dir,
-                                                " (stop it, or give this one another coordinator.state_dir)"));
+absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& state_dir, absl::Time now,
+                                                         std::optional<FileLock> folder) {
+  if (!folder.has_value()) {
+    absl::StatusOr<FileLock> taken = TakeStateFolder(state_dir);
+    if (absl::IsFailedPrecondition(taken.status())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(taken.status().message(), "; stop it, or give this one another coordinator.state_dir"));
+    }
+    if (!taken.ok()) return taken.status();
+    folder = *std::move(taken);
   }
   PENSTOCK_ASSIGN_OR_RETURN(SqliteDatabase database, SqliteDatabase::Open(JoinPath(state_dir, "jobs.db")));
-  std::unique_ptr<JobStore> store(new JobStore(*std::move(lock), std::move(database)));
+  std::unique_ptr<JobStore> store(new JobStore(std::move(folder), std::move(database)));
   PENSTOCK_RETURN_IF_ERROR(Annotate(store->Prepare(now), JoinPath(state_dir, "jobs.db")));
   return store;
 }

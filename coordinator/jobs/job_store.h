@@ -47,9 +47,11 @@ class JobStore {
  public:
   // Takes the state folder for this process and opens its store, creating both where they are missing. Jobs that had
   // not ended when the last coordinator did are marked FAILED (those that were running) and stay PENDING (the others).
+  // Args:   folder: the state folder, where this process has it already.
   // Errors: FailedPrecondition: another coordinator has the folder, names its pid; or the store is of a newer version.
   //         DataLoss: the store is damaged. Unavailable: the file system's.
-  static absl::StatusOr<std::unique_ptr<JobStore>> Open(const std::string& state_dir, absl::Time now);
+  static absl::StatusOr<std::unique_ptr<JobStore>> Open(const std::string& state_dir, absl::Time now,
+                                                        std::optional<FileLock> folder = std::nullopt);
 
   // Opens the store of a folder that a coordinator may have at the moment, for reading: REQUIRES that nothing but
   // Resolve, Get, WithName, List and Pending is called. Errors: NotFound: no coordinator has kept anything there.

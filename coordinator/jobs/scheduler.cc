@@ -134,7 +134,9 @@ std::vector<JobPlacement> PlaceJobs(const std::vector<WaitingJob>& jobs, const s
     if (supply.total < job.ranks) {
       placement.reason =
           supply.all < job.ranks
-              ? absl::StrCat("needs ", Workers(job.ranks), "; the cluster has ", supply.all)
+              ? absl::StrCat("needs ", Workers(job.ranks), "; the cluster has ", supply.all, ": waits until ",
+                             job.ranks - supply.all, job.ranks - supply.all == 1 ? " more joins" : " more join",
+                             " (fewer pipeline.stages need fewer)")
               : absl::StrCat("needs ", Workers(job.ranks), " with the same numeric fingerprint; the cluster's ",
                              supply.all, " have ", supply.groups, " different ones");
       continue;

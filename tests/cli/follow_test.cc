@@ -14,6 +14,7 @@
 #include "cli/client.h"
 #include "cli/console.h"
 #include "cli/follow_log.h"
+#include "cli/reach.h"
 #include "cli/watch_job.h"
 #include "common/channel.h"
 #include "common/grpc_status.h"
@@ -156,7 +157,7 @@ TEST(ReportEndTest, PrintsResultsAsDataAndFailuresAsTalk) {
   job.set_sample("In the beginning");
   job.set_checkpoint("/ckpt/step-10");
   job.set_sha256("abc");
-  EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 0);
+  EXPECT_EQ(ReportEnd(job, /*json=*/false, /*address=*/"", &console), 0);
   EXPECT_EQ(out.str(),
             "sample:\nIn the beginning\n\n"
             "summary:    /state/runs/kjv-1/summary.json\ncheckpoint: /ckpt/step-10\nsha256:     abc\n");
@@ -164,7 +165,7 @@ TEST(ReportEndTest, PrintsResultsAsDataAndFailuresAsTalk) {
   out.str("");
   job.set_state(v1::FAILED);
   job.add_failure("worker localhost/cpu.1 was killed by signal 9 (SIGKILL)");
-  EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 1);
+  EXPECT_EQ(ReportEnd(job, /*json=*/false, /*address=*/"", &console), 1);
   EXPECT_EQ(out.str(), "");
   // It did not say that most of the work was kept.
   EXPECT_THAT(err.str(),
@@ -172,8 +173,16 @@ TEST(ReportEndTest, PrintsResultsAsDataAndFailuresAsTalk) {
                         "records are in /state/runs/kjv-1"));
   job.clear_checkpoint();
   err.str("");
-  EXPECT_EQ(ReportEnd(job, /*json=*/false, &console), 1);
+  EXPECT_EQ(ReportEnd(job, /*json=*/false, /*address=*/"", &console), 1);
   EXPECT_THAT(err.str(), HasSubstr("killed by signal 9 (SIGKILL)\nnext: its log and records are in /state/runs/kjv-1"));
+  // On a cluster that stays there are commands for both.
+  err.str("");
+  EXPECT_EQ(ReportEnd(job, /*json=*/false, "127.0.0.1:7500", &console), 1);
+  EXPECT_THAT(err.str(), HasSubstr("\nnext: penstock logs kjv-1 --addr 127.0.0.1:7500 shows its log\n"));
+  job.set_resumed_from("/ckpt/step-4");
+  EXPECT_EQ(SuggestAfterFailure(console, job, ""),
+            "penstock logs kjv-1 shows its log; penstock submit -f /state/runs/kjv-1/job.yaml --resume goes on from "
+            "/ckpt/step-4");
 }
 
 }  // namespace

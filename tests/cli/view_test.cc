@@ -279,6 +279,13 @@ TEST(JobViewTest, PutsAReasonOfManyLinesOnOneLineOfTheTable) {
   EXPECT_EQ(JobTable(cluster.jobs(), 0, kNow),
             "JOB         STATE           STEP    LOSS        RATE    AGE  REASON\n"
             "gpt2-owt-7  RUNNING  12400/20000  3.1415  311k tok/s  1m15s  first | second\n");
+  // A rate of "311/s" said not of what.
+  job->set_reason("");
+  job->set_unit("samples");
+  job->set_tokens_per_second(311);
+  EXPECT_EQ(JobTable(cluster.jobs(), 0, kNow),
+            "JOB         STATE           STEP    LOSS           RATE    AGE  REASON\n"
+            "gpt2-owt-7  RUNNING  12400/20000  3.1415  311 samples/s  1m15s  -\n");
 }
 
 TEST(JobViewTest, SaysSoWhenThereIsNothingToShow) {
@@ -306,7 +313,7 @@ TEST(JobViewTest, ShowsWorkersWithTheirReason) {
   EXPECT_EQ(
       WorkerTable(cluster.workers(), 0),
       "WORKER           STATE  DEVICE  RESIDENT     LIMIT   PID  INCARNATION  JOB    REASON\n"
-      "localhost/cpu.0  busy   cpu      400 MiB         -  4711            3  kjv-1\n"
+      "localhost/cpu.0  busy   cpu      400 MiB         -  4711            3  kjv-1  -\n"
       "localhost/cpu.1  lost   cpu            -  2.00 GiB     -            0  -      killed by signal 9 (SIGKILL)\n");
 }
 

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -187,6 +188,45 @@ TEST(FileLockTest, AKilledHolderHoldsNothing) {
   EXPECT_TRUE(FileLock::Acquire(dir / "lock").ok());
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+TEST(FileLockTest, AChildGoesOnWithTheLockOfItsParent) {
+  // A program that starts another one for a folder held nothing until that one had started: both could write there.
+  const ScratchDir dir;
+  int ready[2], end[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  ASSERT_EQ(::pipe(end), 0);
+  auto lock = std::make_optional(FileLock::Acquire(dir / "lock").value());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(end[1]);
+    const auto inherited = FileLock::Inherit(dir / "lock", lock->descriptor());
+    char byte;
+    if (!inherited.ok() || ::write(ready[1], "x", 1) != 1 || ::read(end[0], &byte, 1) != 0) ::_exit(1);
+    ::_exit(0);
+  }
+  ::close(ready[1]);
+  char byte;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  lock.reset();
+  const auto refused = FileLock::Acquire(dir / "lock");
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status()));
+  EXPECT_THAT(refused.status().message(), HasSubstr("process " + std::to_string(child)));
+  ::close(end[1]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(FileLock::Acquire(dir / "lock").ok());
+  for (const int fd : {ready[0], end[0]}) ::close(fd);
+}
+
+TEST(FileLockTest, InheritsNothingButTheFileItself) {
+  const ScratchDir dir;
+  const FileLock other = FileLock::Acquire(dir / "other").value();
+  { const FileLock there = FileLock::Acquire(dir / "lock").value(); }
+  for (const int fd : {other.descriptor(), 1000}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(FileLock::Inherit(dir / "lock", fd).status())) << fd;
+  }
 }
 
 TEST(Sha256Test, MatchesTheStandardsVectors) {

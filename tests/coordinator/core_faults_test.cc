@@ -10,6 +10,7 @@
 #include "common/checkpoint/checkpoint_dir.h"
 #include "common/fake_clock.h"
 #include "common/file.h"
+#include "common/logging.h"
 #include "coordinator/core.h"
 #include "coordinator/submission.h"
 #include "tests/coordinator/fake_cluster.h"
@@ -124,9 +125,6 @@ TEST(CoreFaultsTest, ACheckpointFolderThatTakesNoFilesIsRefusedAtTheSubmission) 
   const absl::Status refused = cluster.Submit(spec).status();
   EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
   EXPECT_TRUE(absl::StartsWith(refused.message(), absl::StrCat("no checkpoint can be written to ", dir))) << refused;
-  const std::string good = cluster.state_dir() + "/new/folder";
-  EXPECT_TRUE(CheckFolderTakesFiles(good).ok());
-  EXPECT_TRUE(ListDir(good)->empty()) << "the probe stays";
 }
 
 TEST(CoreFaultsTest, ASpecThatMakesNoSenseIsRefused) {
@@ -255,18 +253,29 @@ class NotingLauncher final : public Launcher {
   std::vector<std::string> started_ ABSL_GUARDED_BY(mu_);
 };
 
-TEST(CoreFaultsTest, AWorkerThatEndsUnaskedIsStartedAgainAfterAPause) {
-  ClusterSpec spec;
-  spec.state_dir = NewTestDir();
-  spec.workers = {{"h/cpu.0", "h", "cpu", 0}};
-  const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
-  ASSERT_TRUE(store.ok()) << store.status();
-  JobRecords records(spec.state_dir);
+// A core that launches one worker, whose time only the launcher turns.
+struct LaunchingCore {
+  // Args: answer: of the launcher to every start.
+  explicit LaunchingCore(const absl::Status& answer = absl::OkStatus()) {
+    CHECK(store.ok()) << store.status();
+    launcher.answer = answer;
+    CHECK(core.Start("127.0.0.1:1", "").ok());
+    core.Launch(&launcher);
+  }
+
+  const ClusterSpec spec{.state_dir = NewTestDir(), .workers = {{"h/cpu.0", "h", "cpu", 0}}};
+  const absl::StatusOr<std::unique_ptr<JobStore>> store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
+  JobRecords records{spec.state_dir};
   FakeClock clock;
   NotingLauncher launcher;
-  Core core(spec, store->get(), &records, &clock);
-  ASSERT_TRUE(core.Start("127.0.0.1:1", "").ok());
-  core.Launch(&launcher);
+  Core core{spec, store->get(), &records, &clock};
+};
+
+TEST(CoreFaultsTest, AWorkerThatEndsUnaskedIsStartedAgainAfterAPause) {
+  LaunchingCore launching;
+  Core& core = launching.core;
+  NotingLauncher& launcher = launching.launcher;
+  FakeClock& clock = launching.clock;
   launcher.AwaitStarts(1, &clock);
   core.OnWorkerExit({"h/cpu.0", false, "killed by signal 9 (SIGKILL)", {}});
   EXPECT_EQ(core.Status().workers(0).state(), "lost");
@@ -279,20 +288,10 @@ TEST(CoreFaultsTest, AWorkerThatEndsUnaskedIsStartedAgainAfterAPause) {
 TEST(CoreFaultsTest, AWorkerThatCouldNotBeStartedAgainIsTriedAgain) {
   // A start that failed was counted as an end the first time only; after a relaunch it was written to the log, and the
   // worker stayed "starting" for ever.
-  ClusterSpec spec;
-  spec.state_dir = NewTestDir();
-  spec.workers = {{"h/cpu.0", "h", "cpu", 0}};
-  const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
-  ASSERT_TRUE(store.ok()) << store.status();
-  JobRecords records(spec.state_dir);
-  FakeClock clock;
-  NotingLauncher launcher;
-  launcher.answer = absl::ResourceExhaustedError("no process could be made");
-  Core core(spec, store->get(), &records, &clock);
-  ASSERT_TRUE(core.Start("127.0.0.1:1", "").ok());
-  core.Launch(&launcher);
-  EXPECT_EQ(core.Ready().message(), "workers are missing: h/cpu.0 (could not be started: no process could be made)");
-  launcher.AwaitStarts(3, &clock);
+  LaunchingCore launching(absl::ResourceExhaustedError("no process could be made"));
+  EXPECT_EQ(launching.core.Ready().message(),
+            "workers are missing: h/cpu.0 (could not be started: no process could be made)");
+  launching.launcher.AwaitStarts(3, &launching.clock);
 }
 
 }  // namespace

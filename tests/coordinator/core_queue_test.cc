@@ -12,6 +12,7 @@
 #include "common/grpc_status.h"
 #include "common/sqlite.h"
 #include "coordinator/plan/planner.h"
+#include "coordinator/submission.h"
 #include "tests/coordinator/fake_cluster.h"
 
 namespace penstock {
@@ -116,6 +117,7 @@ TEST(CoreQueueTest, ASubmissionThatMeetsADrainWaitsForTheNextCoordinator) {
   FakeCluster maker;
   ClusterSpec spec;
   spec.state_dir = NewTestDir();
+  spec.launch = LaunchWith::kNone;
   const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
   ASSERT_TRUE(store.ok()) << store.status();
   JobRecords records(spec.state_dir);
@@ -131,6 +133,59 @@ TEST(CoreQueueTest, ASubmissionThatMeetsADrainWaitsForTheNextCoordinator) {
   core.Drain(/*no_checkpoint=*/true);
   EXPECT_TRUE(core.drained());
   EXPECT_EQ((*store)->Get(*job)->status.state(), v1::PENDING);
+}
+
+TEST(CoreQueueTest, APlanOfSeveralMegabytesReachesItsWorkersAndWhoeverAsksForIt) {
+  // gRPC's own 4 MiB ended the loading of such a job, and every question after it.
+  FakeCluster cluster;
+  cluster.AddWorker();
+  cluster.AddWorker();
+  v1::JobSpec spec = cluster.Spec("long", 1);
+  spec.mutable_train()->set_batch_size(65536);
+  spec.mutable_pipeline()->set_micro_batches(65536);
+  const auto job = cluster.Submit(spec);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(cluster.AwaitEnd(*job).state(), v1::SUCCEEDED);
+  EXPECT_GT(cluster.Get(*job).plan().ByteSizeLong(), size_t{5} << 20);
+}
+
+TEST(CoreQueueTest, APlanThatNoMessageHoldsIsRefused) {
+  FakeCluster cluster;
+  v1::Plan plan;
+  plan.set_micro_batches(70000);
+  plan.add_stages();
+  plan.set_cost_source(std::string(size_t{56} << 20, 'x'));
+  const absl::Status refused = CheckPlanTravels(cluster.Spec("tiny", 1), plan);
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_EQ(refused.message(),
+            "the plan's lists take 56 MiB, one message holds 56: lower pipeline.micro_batches (70000) or "
+            "pipeline.stages (1)");
+  plan.clear_cost_source();
+  EXPECT_TRUE(CheckPlanTravels(cluster.Spec("tiny", 1), plan).ok());
+}
+
+TEST(CoreQueueTest, AJobThatNeedsMoreWorkersThanTheClustersFileNamesIsRefused) {
+  // It waited for ever, without a word of what to do.
+  FakeCluster maker;
+  ClusterSpec spec;
+  spec.name = "lab";
+  spec.state_dir = NewTestDir();
+  spec.workers = {{"h/cpu.0", "h", "cpu", 0}};
+  const auto store = JobStore::Open(spec.state_dir, absl::UnixEpoch());
+  ASSERT_TRUE(store.ok()) << store.status();
+  JobRecords records(spec.state_dir);
+  Core core(spec, store->get(), &records, Clock::Real());
+  v1::SubmitRequest request;
+  request.set_request_id("request-1");
+  *request.mutable_spec() = maker.Spec("tiny", 1, 2);
+  const absl::Status refused = core.Submit(request).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(refused.message(),
+            "the plan has 2 ranks, cluster lab has 1 worker: lower pipeline.stages, or add workers to the cluster's "
+            "file and start it anew");
+  *request.mutable_spec() = maker.Spec("tiny", 1, 1);
+  EXPECT_TRUE(core.Submit(request).ok());
+  core.Drain(/*no_checkpoint=*/true);
 }
 
 TEST(CoreQueueTest, WatchingAJobThatWaitsInTheStoreEndsWithTheCluster) {

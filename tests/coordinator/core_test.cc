@@ -149,7 +149,8 @@ TEST(CoreTest, JobsWaitForEachOtherWithAReason) {
   EXPECT_EQ(cluster.Get(second).status().reason(),
             absl::StrCat("waits for 1 idle worker; 0 of 1 are idle; job ", first, " holds the others"));
   EXPECT_EQ(cluster.Get(third).status().reason(), "waits behind job second-2");
-  EXPECT_EQ(cluster.Get(huge).status().reason(), "needs 3 workers; the cluster has 1");
+  EXPECT_EQ(cluster.Get(huge).status().reason(),
+            "needs 3 workers; the cluster has 1: waits until 2 more join (fewer pipeline.stages need fewer)");
   worker.Release();
   EXPECT_EQ(cluster.AwaitEnd(third).state(), v1::SUCCEEDED);
   EXPECT_EQ(cluster.Get(first).status().state(), v1::SUCCEEDED);

@@ -103,8 +103,11 @@ TEST_F(MembershipTest, AWorkerIsLostExactlyWhenItsHeartbeatsStoppedForLong) {
   members_.Reserve("w0", "job-1");
   Pass(kLostAfter - kEvery);
   EXPECT_TRUE(losses_.empty());
+  EXPECT_EQ(members_.Status(now_)[0].pid(), 77u);
   Pass(kEvery);
   ASSERT_EQ(losses_.size(), 1u);
+  // The number of its process was shown on, though it may be another's by now.
+  EXPECT_EQ(members_.Status(now_)[0].pid(), 0u);
   EXPECT_EQ(losses_[0].id, "w0");
   EXPECT_EQ(losses_[0].incarnation, 4u);
   EXPECT_EQ(losses_[0].job, "job-1");

@@ -64,6 +64,24 @@ class FailureTest(sandbox.Sandbox):
         sandbox.wait_until("every process has ended", lambda: not self.processes(), timeout_s=20)
         self.assertNotIn("signal 15", (self.state / "logs" / "coordinator.log").read_text())
 
+    def test_a_second_run_leaves_the_first_one_s_files_as_they_are(self):
+        # It wrote its own cluster.yaml over the first one's and its coordinator's words into the first one's log,
+        # before that coordinator saw that the folder was not free.
+        first = self.start("run", "-f", "job.yaml", "--state-dir", self.state, *sandbox.ENDLESS)
+        sandbox.wait_until("the job trains", lambda: list(self.state.glob("checkpoints/*/step-20")))
+        before = {name: (self.state / name).read_bytes() for name in ("cluster.yaml", "logs/coordinator.log")}
+        second = self.run_job("--set", "pipeline.stages=1", check=1)
+        self.assertIn(f"another coordinator has the state folder {self.state}", second.stderr)
+        self.assertIn(f"--state-dir {self.state}-2", second.stderr)
+        self.assertEqual((self.state / "cluster.yaml").read_bytes(), before["cluster.yaml"])
+        # The first one may have said more in the meantime; nobody else has.
+        log = (self.state / "logs/coordinator.log").read_bytes()
+        self.assertTrue(log.startswith(before["logs/coordinator.log"]))
+        self.assertEqual(log.count(b"resolved configuration"), 1)
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=sandbox.TIMEOUT_S)
+        self.assertEqual(first.returncode, 75, err)
+
     def test_a_killed_run_leaves_no_process(self):
         run = self.start("run", "-f", "job.yaml", "--state-dir", self.state, *sandbox.ENDLESS)
         sandbox.wait_until("the job trains", lambda: list(self.state.glob("checkpoints/*/step-20")))
@@ -93,6 +111,15 @@ workers: [{{host: localhost, devices: [cpu]}}]
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(str(port), done.stderr)
         self.assertIn("in use", done.stderr)
+
+    def test_a_second_up_says_that_the_cluster_is_up_already(self):
+        self.up(workers=2)
+        before = (self.state / "logs/coordinator.log").read_text().count("resolved configuration")
+        done = self.penstock("up", "-f", "cluster.yaml", check=1)
+        self.assertIn(f"error: cluster e2e is up already, at {self.address} with 2 workers", done.stderr)
+        self.assertIn("penstock down", done.stderr)
+        self.assertEqual((self.state / "logs/coordinator.log").read_text().count("resolved configuration"), before)
+        self.assertEqual(len(self.json("workers")), 2)
 
     def test_a_second_coordinator_on_the_same_state_folder_is_refused(self):
         self.up(workers=1)
@@ -181,6 +208,16 @@ class BadInputTest(sandbox.Sandbox):
         (self.dir / "text.txt").unlink()
         done = self.penstock("run", "-f", "job.yaml", "--state-dir", self.state, check=2)
         self.assertIn("text.txt", done.stderr)
+
+    def test_a_checkpoint_folder_that_takes_no_files_is_refused_before_anything_starts(self):
+        # validate called such a job good, and run started its workers before it was refused.
+        for command in (["validate", "job.yaml"], ["run", "-f", "job.yaml", "--state-dir", self.state]):
+            done = self.penstock(*command, "--set", "checkpoint.dir=text.txt/inside", check=2)
+            self.assertIn(f"no checkpoint can be written to {self.dir}/text.txt/inside", done.stderr)
+        self.assertFalse(self.state.exists())
+        good = self.dir / "new" / "folder"
+        self.penstock("validate", "job.yaml", "--set", f"checkpoint.dir={good}")
+        self.assertFalse(good.parent.exists(), "validate changes nothing")
 
     def test_an_empty_data_file_is_refused_before_anything_starts(self):
         self.write("text.txt", b"")

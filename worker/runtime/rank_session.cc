@@ -58,9 +58,9 @@ absl::Status RankSession::LoadOnExecutor() {
   for (const v1::StageState& stage : loaded_.stages()) {
     environment_.log->Write(
         request_.job(), plan_.identity.rank,
-        absl::StrCat("stage ", stage.stage(), " loaded: ", stage.layers_size() == 0 ? "" : stage.layers(0), " .. ",
-                     stage.layers_size() == 0 ? "" : *stage.layers().rbegin(), ", ", stage.parameters(),
-                     " parameters, step ", loaded_.step()));
+        absl::StrCat("stage ", stage.stage(), " loaded: ", stage.layers_size() == 0 ? "" : stage.layers(0),
+                     stage.layers_size() < 2 ? "" : absl::StrCat(" .. ", *stage.layers().rbegin()), ", ",
+                     stage.parameters(), " parameters, step ", loaded_.step()));
   }
   return absl::OkStatus();
 }

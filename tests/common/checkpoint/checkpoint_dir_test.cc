@@ -227,5 +227,16 @@ TEST(CleanTemporaryTest, RemovesWhatInterruptionsLeftAndNothingElse) {
   EXPECT_THAT(CleanTemporary(dir / "missing").value(), IsEmpty());
 }
 
+TEST(CheckFolderTakesFilesTest, LooksAtAFolderThatIsNotThereYetAndLeavesNothing) {
+  const ScratchDir dir;
+  EXPECT_TRUE(CheckFolderTakesFiles(dir / "new/folder").ok());
+  EXPECT_TRUE(CheckFolderTakesFiles(dir.path()).ok());
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  const absl::Status refused = CheckFolderTakesFiles("/proc/none/inside");
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              ::testing::StartsWith("no checkpoint can be written to /proc/none/inside"));
+}
+
 }  // namespace
 }  // namespace penstock

@@ -48,7 +48,8 @@ TEST(SchedulerTest, NamesTheJobsThatHoldTheWorkers) {
 
 TEST(SchedulerTest, AJobThatTheClusterCannotHoldHoldsBackNobody) {
   const auto placed = PlaceJobs({{"huge", 4}, {"small", 1}}, Idle(3));
-  EXPECT_EQ(placed[0].reason, "needs 4 workers; the cluster has 3");
+  EXPECT_EQ(placed[0].reason,
+            "needs 4 workers; the cluster has 3: waits until 1 more joins (fewer pipeline.stages need fewer)");
   EXPECT_EQ(placed[1].workers, (Ids{"w0"}));
 }
 
