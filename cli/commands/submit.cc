@@ -45,8 +45,9 @@ int Submit(const Options& options, Console* console) {
     if (absl::IsFailedPrecondition(reply.status())) {
       std::vector<std::string> plan = {"plan", "-f", options.file};
       for (const std::string& pair : options.overrides) plan.insert(plan.end(), {"--set", pair});
-      return console->Fail(ExitCode::kDoesNotFit, reply.status().message(),
-                           absl::StrCat(Suggest(*console, plan), " shows what the plan needs"));
+      return console->Fail(
+          ExitCode::kDoesNotFit, reply.status().message(),
+          absl::StrCat(Suggest(*console, plan), " shows the memory and the workers that the plan needs"));
     }
     return FailCall(reply.status(), console);
   }
