@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "common/micro_batch.h"
 #include "common/sha256.h"
 #include "model/layer_kind.h"
@@ -11,11 +12,26 @@
 namespace penstock {
 namespace {
 
-void ForgetNames(v1::Layer* layer) {
-  layer->clear_name();
+// Takes away names and places, but for what the layers of a graph read: their names there, less the graph's own.
+void ForgetNames(v1::Layer* layer, const std::string& graph = "") {
+  const std::string prefix = absl::StrCat(layer->name(), ".");
+  for (std::string& name : *layer->mutable_from()) name = std::string(absl::StripPrefix(name, graph));
+  if (graph.empty()) {
+    layer->clear_name();
+    layer->clear_from();
+  } else {
+    layer->set_name(std::string(absl::StripPrefix(layer->name(), graph)));
+  }
   layer->clear_at();
-  if (!layer->has_residual()) return;
-  for (v1::Layer& inner : *layer->mutable_residual()->mutable_block()) ForgetNames(&inner);
+  if (layer->has_residual()) {
+    for (v1::Layer& inner : *layer->mutable_residual()->mutable_block()) ForgetNames(&inner);
+  } else if (layer->has_graph()) {
+    for (v1::Layer& inner : *layer->mutable_graph()->mutable_block()) ForgetNames(&inner, prefix);
+  }
+}
+
+std::string TypeText(const TensorType& type) {
+  return absl::StrCat(v1::DType_Name(type.dtype), " [", absl::StrJoin(type.shape, ","), "]");
 }
 
 std::string PrecisionOf(const v1::Train& train) { return train.precision().empty() ? "fp32" : train.precision(); }
@@ -24,13 +40,14 @@ std::string LayerKey(const v1::JobSpec& spec, const ModelInfo& model, int index,
   v1::Layer layer = spec.model().layers(index);
   FillDefaults(&layer);
   ForgetNames(&layer);
-  const TensorType& input = model.layers[index].input;
-  const bool first = index == 0, last = index + 1 == static_cast<int>(model.layers.size());
+  const LayerInfo& info = model.layers[index];
+  std::string inputs = TypeText(info.input);
+  for (const TensorType& input : info.more_inputs) absl::StrAppend(&inputs, " ", TypeText(input));
+  const bool first = info.ReadsModelInputOnly(), last = index + 1 == static_cast<int>(model.layers.size());
   // The fields' encoding is stable: no maps, no unknown fields, one version of the code that writes them.
-  const std::string facts =
-      absl::StrCat(layer.SerializeAsString(), "|", v1::DType_Name(input.dtype), " [", absl::StrJoin(input.shape, ","),
-                   "] x ", samples, "|", PrecisionOf(spec.train()), "|", std::max(1u, spec.train().threads()), "|",
-                   first ? "first" : "", "|", last ? v1::LossKind_Name(spec.model().loss()) : "");
+  const std::string facts = absl::StrCat(layer.SerializeAsString(), "|", inputs, " x ", samples, "|",
+                                         PrecisionOf(spec.train()), "|", std::max(1u, spec.train().threads()), "|",
+                                         first ? "first" : "", "|", last ? v1::LossKind_Name(spec.model().loss()) : "");
   return absl::StrCat("layer ", KindName(layer), " ", Sha256Hex(facts).substr(0, 32));
 }
 

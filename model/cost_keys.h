@@ -19,10 +19,10 @@ struct CostKeys {
   std::string link;                 // between two workers
 };
 
-// A layer's key: its kind and options with those of the layers inside it, its input, samples, precision and threads;
-// whether it is the first layer (whose input's gradient nobody needs), and for the last one the loss. Never its name,
-// place, or what only matters to its initial values.
-// Args: model: of `spec`. spec.pipeline has micro_batches, or a plan that has.
+// A layer's key: its kind and options with those of the layers inside it, what it reads, samples, precision and
+// threads; whether it is the first layer (whose input's gradient nobody needs), and for the last one the loss. Never
+// its name, place, or what only matters to its initial values. Args: model: of `spec`. spec.pipeline has micro_batches,
+// or a plan that has.
 CostKeys CostKeysOf(const v1::JobSpec& spec, const ModelInfo& model);
 
 }  // namespace penstock

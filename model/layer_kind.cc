@@ -12,8 +12,11 @@ namespace {
 template <typename Visit>
 void ForEachLayer(v1::Layer* layer, const Visit& visit) {
   visit(layer);
-  if (layer->kind_case() != v1::Layer::kResidual) return;
-  for (v1::Layer& inner : *layer->mutable_residual()->mutable_block()) ForEachLayer(&inner, visit);
+  if (layer->has_residual()) {
+    for (v1::Layer& inner : *layer->mutable_residual()->mutable_block()) ForEachLayer(&inner, visit);
+  } else if (layer->has_graph()) {
+    for (v1::Layer& inner : *layer->mutable_graph()->mutable_block()) ForEachLayer(&inner, visit);
+  }
 }
 
 void FillNorms(v1::Layer* layer) {
@@ -41,6 +44,44 @@ void FillNorms(v1::Layer* layer) {
 void FillPool(v1::Pool* pool) {
   if (!pool->has_stride()) pool->set_stride(pool->kernel());
   if (!pool->has_padding()) pool->set_padding(0);
+}
+
+void FillImages(v1::Layer* layer) {
+  switch (layer->kind_case()) {
+    case v1::Layer::kConv2D: {
+      v1::Conv2d* conv = layer->mutable_conv2d();
+      if (!conv->has_stride()) conv->set_stride(1);
+      if (!conv->has_padding()) conv->set_padding(0);
+      if (!conv->has_bias()) conv->set_bias(true);
+      if (!conv->has_groups()) conv->set_groups(1);
+      if (!conv->has_dilation()) conv->set_dilation(1);
+      return;
+    }
+    case v1::Layer::kConvTranspose2D: {
+      v1::ConvTranspose2d* conv = layer->mutable_conv_transpose2d();
+      if (!conv->has_stride()) conv->set_stride(1);
+      if (!conv->has_padding()) conv->set_padding(0);
+      if (!conv->has_output_padding()) conv->set_output_padding(0);
+      if (!conv->has_bias()) conv->set_bias(true);
+      return;
+    }
+    case v1::Layer::kMaxPool:
+      return FillPool(layer->mutable_max_pool());
+    case v1::Layer::kAvgPool:
+      FillPool(layer->mutable_avg_pool());
+      if (!layer->avg_pool().has_count_padding()) layer->mutable_avg_pool()->set_count_padding(true);
+      return;
+    case v1::Layer::kPad: {
+      v1::Pad* pad = layer->mutable_pad();
+      pad->set_top(pad->top());
+      pad->set_bottom(pad->bottom());
+      pad->set_left(pad->left());
+      pad->set_right(pad->right());
+      return;
+    }
+    default:
+      return;
+  }
 }
 
 void FillTransformers(v1::Layer* layer) {
@@ -77,6 +118,7 @@ void FillTransformers(v1::Layer* layer) {
 void FillOne(v1::Layer* layer) {
   FillNorms(layer);
   FillTransformers(layer);
+  FillImages(layer);
   switch (layer->kind_case()) {
     case v1::Layer::kEmbedding:
       if (!layer->embedding().has_init_std()) layer->mutable_embedding()->set_init_std(layer_defaults::kInitStd);
@@ -89,23 +131,28 @@ void FillOne(v1::Layer* layer) {
     case v1::Layer::kLinear:
       if (!layer->linear().has_bias()) layer->mutable_linear()->set_bias(true);
       return;
-    case v1::Layer::kConv2D: {
-      v1::Conv2d* conv = layer->mutable_conv2d();
-      if (!conv->has_stride()) conv->set_stride(1);
-      if (!conv->has_padding()) conv->set_padding(0);
-      if (!conv->has_bias()) conv->set_bias(true);
+    case v1::Layer::kConcat:
+      layer->mutable_concat()->set_dim(layer->concat().dim());
       return;
-    }
-    case v1::Layer::kMaxPool:
-      return FillPool(layer->mutable_max_pool());
-    case v1::Layer::kAvgPool:
-      return FillPool(layer->mutable_avg_pool());
     default:
       return;
   }
 }
 
 }  // namespace
+
+Window WindowOf(const v1::Conv2d& conv) {
+  const int64_t stride = conv.has_stride() ? conv.stride() : 1;
+  return {{conv.kernel(), conv.has_kernel_width() ? conv.kernel_width() : conv.kernel()},
+          {stride, conv.has_stride_width() ? conv.stride_width() : stride},
+          {conv.padding(), conv.has_padding_width() ? conv.padding_width() : conv.padding()},
+          conv.has_dilation() ? conv.dilation() : 1};
+}
+
+Window WindowOf(const v1::Pool& pool) {
+  const int64_t stride = pool.has_stride() ? pool.stride() : pool.kernel();
+  return {{pool.kernel(), pool.kernel()}, {stride, stride}, {pool.padding(), pool.padding()}, 1};
+}
 
 std::string KindName(const v1::Layer& layer) {
   if (layer.kind_case() == v1::Layer::KIND_NOT_SET) return "";

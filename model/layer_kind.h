@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_MODEL_LAYER_KIND_H_
 #define PENSTOCK_MODEL_LAYER_KIND_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,6 +21,18 @@ inline constexpr double kInitStd = 0.02;  // GPT-2's own
 inline constexpr double kRotaryBase = 10000;
 }  // namespace layer_defaults
 
+// A window that slides over an image, height first.
+struct Window {
+  std::array<int64_t, 2> kernel;
+  std::array<int64_t, 2> stride;
+  std::array<int64_t, 2> padding;
+  int64_t dilation = 1;
+};
+
+// With what is not given filled in. A width that is not given is the height's.
+Window WindowOf(const v1::Conv2d& conv);
+Window WindowOf(const v1::Pool& pool);
+
 // "gpt_block"; "" for a layer without a kind.
 std::string KindName(const v1::Layer& layer);
 
@@ -29,7 +42,8 @@ std::vector<std::string> KindNames();
 // Width of a llama_block's SwiGLU when none is given: 8/3 of `dim`, rounded up to a multiple of 32.
 int64_t DefaultLlamaHidden(int64_t dim);
 
-// Sets every optional field that does not depend on a shape, in nested layers too. A field that is set stays.
+// Sets every optional field that does not depend on a shape, in nested layers too. A field that is set stays; a width
+// that is not given stays open, since it is the height's.
 void FillDefaults(v1::Layer* layer);
 
 // Sets every optional field of the model, llama_block.hidden included where the shapes can be inferred.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,51 +10,6 @@
 
 namespace penstock {
 namespace {
-
-// x + block(x): the inner layers run as one unit, so their costs add up.
-bool ResidualRule(const RuleContext& context) {
-  const v1::Residual& residual = context.layer.residual();
-  if (residual.block().empty()) return context.Fail("block is empty: it needs at least one layer");
-  if (!context.FloatInput()) return false;
-  TensorType input = context.input();
-  LayerCost& cost = context.info->cost;
-  std::vector<LayerInfo> inner_layers;
-  for (const v1::Layer& inner : residual.block()) {
-    LayerInfo info;
-    info.name = inner.name();
-    info.input = input;
-    if (!ApplyRule({inner, context.blocks, context.diagnostics, &info})) return false;
-    for (ParameterSpec& parameter : info.parameters) context.info->parameters.push_back(std::move(parameter));
-    for (BufferSpec& buffer : info.buffers) context.info->buffers.push_back(std::move(buffer));
-    cost.forward_flops += info.cost.forward_flops;
-    cost.backward_flops += info.cost.backward_flops;
-    cost.weight_flops += info.cost.weight_flops;
-    cost.activation_bytes += info.cost.activation_bytes;
-    cost.deferred_bytes += info.cost.deferred_bytes;
-    cost.working_bytes = std::max(cost.working_bytes, info.cost.working_bytes);
-    cost.gradient_bytes = std::max(cost.gradient_bytes, info.cost.gradient_bytes);
-    cost.memory_bytes += info.cost.memory_bytes;
-    cost.fixed_forward_us += info.cost.fixed_forward_us;
-    cost.fixed_backward_us += info.cost.fixed_backward_us;
-    cost.fixed_weight_us += info.cost.fixed_weight_us;
-    input = info.output;
-    inner_layers.push_back(std::move(info));
-  }
-  FindShared(&inner_layers);
-  for (const LayerInfo& inner : inner_layers) cost.activation_bytes -= inner.cost.shared_bytes;
-  for (const LayerInfo& inner : inner_layers) {
-    context.info->ends.keeps_input = inner.ends.keeps_input;
-    if (!inner.ends.passes_input) break;
-  }
-  cost.working_bytes += input.Bytes();  // its own gradient, or its input, beside the block's
-  if (input != context.input()) {
-    return context.Fail(absl::StrCat("block turns ", ShapeText(context.input().shape), " into ", ShapeText(input.shape),
-                                     ": a residual block must keep the shape of its input"));
-  }
-  cost.memory_bytes += 3.0 * input.Bytes();  // the addition
-  context.SetOutput(input.shape);
-  return true;
-}
 
 bool ApplyKind(const RuleContext& context) {
   switch (context.layer.kind_case()) {
@@ -100,12 +54,17 @@ bool ApplyKind(const RuleContext& context) {
     case v1::Layer::kDelay:
       return DelayRule(context);
     case v1::Layer::kAdd:
+      return AddRule(context);
     case v1::Layer::kConcat:
+      return ConcatRule(context);
     case v1::Layer::kGraph:
+      return GraphRule(context);
     case v1::Layer::kConvTranspose2D:
+      return ConvTranspose2dRule(context);
     case v1::Layer::kUpsample:
+      return UpsampleRule(context);
     case v1::Layer::kPad:
-      return context.Fail("is of a kind that this version does not know");
+      return PadRule(context);
     case v1::Layer::KIND_NOT_SET:
       return context.Fail("has no kind");
   }
@@ -114,11 +73,21 @@ bool ApplyKind(const RuleContext& context) {
 
 }  // namespace
 
-bool RuleContext::Fail(absl::string_view message) const {
+void LayerError(const v1::Layer& layer, absl::string_view message, Diagnostics* diagnostics) {
   const std::string kind = KindName(layer);
   const std::string label = kind.empty() ? "" : absl::StrCat(" (", kind, ")");
-  diagnostics->Error(layer.at(), absl::StrCat("layer '", info->name, "'", label, ": ", message),
+  diagnostics->Error(layer.at(), absl::StrCat("layer '", layer.name(), "'", label, ": ", message),
                      kind.empty() ? 1 : static_cast<int>(kind.size()));
+}
+
+std::vector<TensorType> RuleContext::inputs() const {
+  std::vector<TensorType> inputs = {info->input};
+  inputs.insert(inputs.end(), info->more_inputs.begin(), info->more_inputs.end());
+  return inputs;
+}
+
+bool RuleContext::Fail(absl::string_view message) const {
+  LayerError(layer, message, diagnostics);
   return false;
 }
 
@@ -160,19 +129,6 @@ void RuleContext::AddBuffer(absl::string_view name, std::vector<int64_t> shape, 
 void RuleContext::SetOutput(std::vector<int64_t> shape) const { info->output = {v1::DTYPE_FLOAT32, std::move(shape)}; }
 
 Init FanInInit(int64_t fan_in) { return {Init::Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
-
-void FindShared(std::vector<LayerInfo>* layers) {
-  // The latest layer that made a tensor of its own, if it keeps that tensor.
-  std::optional<int> keeper;
-  for (size_t i = 0; i < layers->size(); ++i) {
-    LayerInfo& layer = (*layers)[i];
-    if (layer.ends.keeps_input && keeper.has_value()) {
-      layer.cost.shared_bytes = layer.input.Bytes();
-      layer.cost.shared_from = *keeper;
-    }
-    if (!layer.ends.passes_input) keeper = layer.ends.keeps_output ? std::optional<int>(i) : std::nullopt;
-  }
-}
 
 bool ApplyRule(const RuleContext& context) {
   if (!ApplyKind(context)) return false;

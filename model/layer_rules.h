@@ -4,11 +4,13 @@
 #define PENSTOCK_MODEL_LAYER_RULES_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "common/diagnostic.h"
+#include "model/layer_reads.h"
 #include "model/model_info.h"
 #include "proto/model.pb.h"
 
@@ -28,6 +30,8 @@ struct RuleContext {
   LayerInfo* info;
 
   const TensorType& input() const { return info->input; }
+  // All of what it reads.
+  std::vector<TensorType> inputs() const;
   int64_t Width() const { return info->input.shape.back(); }
   // Positions of a sample: the product of all dimensions but the last.
   int64_t Positions() const { return info->input.Elements() / Width(); }
@@ -56,22 +60,48 @@ inline Init NormalInit(double std) { return {Init::Kind::kNormal, std}; }
 // PyTorch's own for linear and conv: uniform in ±1/sqrt(fan_in).
 Init FanInInit(int64_t fan_in);
 
-// Sets shared_bytes and shared_from along a chain of layers: each one's output is the next one's input.
-void FindShared(std::vector<LayerInfo>* layers);
+// Adds the error "layer 'NAME' (KIND): MESSAGE" at the layer's place.
+void LayerError(const v1::Layer& layer, absl::string_view message, Diagnostics* diagnostics);
+
+// The costs of a kind that multiplies by a kernel: the kernel's gradient costs as much as the output, and so does the
+// input's. It is computed from the input and the output's gradient, which wait for it.
+// REQUIRES: shapes and forward_flops are set.
+void SetKernelCost(const RuleContext& context);
+
+// Sets `info`'s reads and the types of its inputs. Args: inputs: of the list; layers: of the list, up to this one.
+void SetReads(const Reads& reads, const std::vector<TensorType>& inputs, const std::vector<LayerInfo>& layers,
+              LayerInfo* info);
+
+// Sets shared_bytes and shared_from in a list of layers.
+// Returns: the list's own inputs that layers in it keep.
+std::set<int> FindShared(std::vector<LayerInfo>* layers);
+
+// Adds to each layer's working_bytes what passes it by: made before it, read after it. Going forward that is the
+// tensor, going backward its gradient.
+void AddPassing(std::vector<LayerInfo>* layers);
 
 // Applies the rule of the layer's kind. `info->name` and `info->input` are set.
 bool ApplyRule(const RuleContext& context);
 
-// layer_rules.cc: residual.
+// graph_rules.cc: composites and what joins several tensors.
+bool ResidualRule(const RuleContext& context);
+bool GraphRule(const RuleContext& context);
+bool AddRule(const RuleContext& context);
+bool ConcatRule(const RuleContext& context);
+// image_rules.cc
+bool Conv2dRule(const RuleContext& context);
+bool MaxPoolRule(const RuleContext& context);
+bool AvgPoolRule(const RuleContext& context);
+bool ConvTranspose2dRule(const RuleContext& context);
+bool UpsampleRule(const RuleContext& context);
+bool PadRule(const RuleContext& context);
 // embedding_rules.cc
 bool EmbeddingRule(const RuleContext& context);
 bool PositionEmbeddingRule(const RuleContext& context);
 // linear_rules.cc
+// linear_rules.cc
 bool LinearRule(const RuleContext& context);
 bool LmHeadRule(const RuleContext& context);
-bool Conv2dRule(const RuleContext& context);
-bool MaxPoolRule(const RuleContext& context);
-bool AvgPoolRule(const RuleContext& context);
 // norm_rules.cc
 bool BatchNormRule(const RuleContext& context);
 bool LayerNormRule(const RuleContext& context);

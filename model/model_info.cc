@@ -10,6 +10,7 @@
 #include "common/limits.h"
 #include "common/logging.h"
 #include "model/layer_kind.h"
+#include "model/layer_reads.h"
 #include "model/layer_rules.h"
 
 namespace penstock {
@@ -30,11 +31,11 @@ int64_t ElementsOf(const std::vector<int64_t>& shape) {
 
 int64_t CappedSum(int64_t a, int64_t b) { return std::min(a + b, kElementsCap); }
 
-int64_t CountBlocks(const google::protobuf::RepeatedPtrField<v1::Layer>& layers) {
+int64_t CountBlocks(const LayerList& layers) {
   int64_t blocks = 0;
   for (const v1::Layer& layer : layers) {
     blocks += layer.kind_case() == v1::Layer::kGptBlock || layer.kind_case() == v1::Layer::kLlamaBlock;
-    if (layer.kind_case() == v1::Layer::kResidual) blocks += CountBlocks(layer.residual().block());
+    blocks += CountBlocks(InnerLayers(layer));
   }
   return blocks;
 }
@@ -48,6 +49,11 @@ bool KeepsShape(const v1::Layer& layer) {
     case v1::Layer::kMaxPool:
     case v1::Layer::kAvgPool:
     case v1::Layer::kFlatten:
+    case v1::Layer::kConcat:
+    case v1::Layer::kGraph:
+    case v1::Layer::kConvTranspose2D:
+    case v1::Layer::kUpsample:
+    case v1::Layer::kPad:
     case v1::Layer::KIND_NOT_SET:
       return false;
     default:
@@ -64,8 +70,7 @@ bool IsName(absl::string_view name) {
   return name.front() != '.' && name.back() != '.' && !absl::StrContains(name, "..");
 }
 
-void CheckNames(const google::protobuf::RepeatedPtrField<v1::Layer>& layers, std::set<std::string>* seen,
-                Diagnostics* diagnostics) {
+void CheckNames(const LayerList& layers, std::set<std::string>* seen, Diagnostics* diagnostics) {
   for (const v1::Layer& layer : layers) {
     const std::string& name = layer.name();
     if (!IsName(name)) {
@@ -74,10 +79,12 @@ void CheckNames(const google::protobuf::RepeatedPtrField<v1::Layer>& layers, std
     } else if (name == "optimizer" || absl::StartsWith(name, "optimizer.")) {
       diagnostics->Error(layer.at(), absl::StrCat("layer name '", name,
                                                   "' is taken: checkpoints keep the optimizer's state under it"));
+    } else if (name == "input" || absl::StartsWith(name, "input.")) {
+      diagnostics->Error(layer.at(), absl::StrCat("layer name '", name, "' is taken: `from` calls the input so"));
     } else if (!seen->insert(name).second) {
       diagnostics->Error(layer.at(), absl::StrCat("two layers have the name '", name, "'"));
     }
-    if (layer.kind_case() == v1::Layer::kResidual) CheckNames(layer.residual().block(), seen, diagnostics);
+    CheckNames(InnerLayers(layer), seen, diagnostics);
   }
 }
 
@@ -203,7 +210,11 @@ int64_t ModelInfo::ParameterElements() const {
   return elements;
 }
 
-// 1. CheckNames, CheckInput.  2. ApplyRule, layer by layer: each one's output is the next one's input.
+bool LayerInfo::ReadsModelInputOnly() const {
+  return std::all_of(reads.begin(), reads.end(), [](int source) { return source == kModelInput; });
+}
+
+// 1. CheckNames, CheckInput.  2. ResolveReads, then ApplyRule, layer by layer: outputs are later layers' inputs.
 // 3. CheckLoss, CheckParameterNames and the total, where the shapes are known to the end.
 ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std::set<std::string>& reported) {
   ModelInfo info;
@@ -213,32 +224,35 @@ ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std
   }
   std::set<std::string> names;
   CheckNames(model.layers(), &names, diagnostics);
-  TensorType input;
-  if (!CheckInput(model, &input, diagnostics)) return info;
-  const TensorType model_input = input;
+  TensorType model_input;
+  if (!CheckInput(model, &model_input, diagnostics)) return info;
+  std::set<std::string> told = reported;
+  const std::vector<Reads> reads = ResolveReads(model.layers(), 1, &told, diagnostics);
   const int64_t blocks = CountBlocks(model.layers());
   std::set<std::pair<uint32_t, uint32_t>> failed;
-  for (const v1::Layer& layer : model.layers()) {
+  for (int i = 0; i < model.layers_size(); ++i) {
+    const v1::Layer& layer = model.layers(i);
     v1::Layer filled = layer;
     FillDefaults(&filled);
     LayerInfo next;
+    SetReads(reads[i], {model_input}, info.layers, &next);
     next.name = layer.name();
-    next.input = input;
     // A repeated layer fails again and again: its line is told once.
     const std::pair<uint32_t, uint32_t> place = {layer.at().line(), layer.at().column()};
-    const bool told = reported.contains(layer.name()) || (place.first != 0 && failed.contains(place));
+    const bool known = told.contains(layer.name());
     Diagnostics ignored;
-    const bool good = ApplyRule({filled, blocks, told ? &ignored : diagnostics, &next});
+    const bool silent = known || (place.first != 0 && failed.contains(place));
+    const bool good = ApplyRule({filled, blocks, silent ? &ignored : diagnostics, &next});
     if (!good) failed.insert(place);
-    if (!good || reported.contains(layer.name())) {
-      if (!KeepsShape(layer) || input.dtype != v1::DTYPE_FLOAT32) return info;  // what follows cannot be known
-      next.output = input;
+    if (!good || known) {
+      if (!KeepsShape(layer) || next.input.dtype != v1::DTYPE_FLOAT32) return info;  // what follows cannot be known
+      next.output = next.input;
     }
-    input = next.output;
     info.layers.push_back(std::move(next));
   }
   FindShared(&info.layers);
-  if (!reported.contains(info.layers.back().name)) CheckLoss(model, model_input, &info, diagnostics);
+  AddPassing(&info.layers);
+  if (!told.contains(info.layers.back().name)) CheckLoss(model, model_input, &info, diagnostics);
   CheckParameterNames(model, info, diagnostics);
   if (info.ParameterElements() > kMaxElements) {
     diagnostics->Error(model.at(), "the model has more than 2^40 parameters");

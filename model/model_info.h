@@ -44,7 +44,8 @@ struct ParameterSpec {
   int64_t Elements() const;
 };
 
-// What a layer does with the tensors at its two ends; from it follows what neighbours share.
+// What a layer does with the tensors at its two ends; from it follows what neighbours share. Layers that read several
+// tensors leave all three false.
 struct LayerEnds {
   bool keeps_input = false;   // activation_bytes counts its input
   bool keeps_output = false;  // activation_bytes counts its output
@@ -72,8 +73,8 @@ struct LayerCost {
   int shared_from = 0;  // meaningless while shared_bytes is 0
   // Kept from the input gradient to the weight gradient: the factors of weight gradients that can wait.
   int64_t deferred_bytes = 0;
-  // The most that F, I or W hold beyond the larger of activation_bytes and deferred_bytes: inputs, outputs and gradients
-  // on their way, and temporaries.
+  // The most that F, I or W hold beyond the larger of activation_bytes and deferred_bytes: inputs, outputs and
+  // gradients on their way, temporaries, and what passes by, made before this layer and read after it.
   int64_t working_bytes = 0;
   // What adding up a weight's gradient holds besides, whatever the number of samples: a kernel's own gradient. Products
   // and rows of tables go straight into the sum.
@@ -84,15 +85,29 @@ struct LayerCost {
   double fixed_weight_us = 0;    // the part of it that the weight gradients take
 };
 
+// In LayerInfo.reads: what the model itself reads.
+inline constexpr int kModelInput = -1;
+
+// A batch_norm that sees one value a channel of each sample: a micro-batch of one sample would have no variance.
+struct LoneNorm {
+  std::string name;
+  v1::SourceLocation at;
+};
+
 struct LayerInfo {
   std::string name;
-  TensorType input;
+  TensorType input;                     // the first of what it reads
+  std::vector<TensorType> more_inputs;  // the others
+  std::vector<int> reads;               // who makes them: earlier layers by number, or kModelInput
   TensorType output;
   std::vector<ParameterSpec> parameters;  // in model order: the order in which the layer uses them
   std::vector<BufferSpec> buffers;
   LayerCost cost;
   LayerEnds ends;
+  std::vector<LoneNorm> lone_norms;  // the layer itself, or layers in it
 
+  // Whether nobody needs the gradient of anything that it reads.
+  bool ReadsModelInputOnly() const;
   int64_t ParameterElements() const;
 };
 
@@ -108,7 +123,8 @@ struct ModelInfo {
 // Adds an error, with the layer's name and its line, for each layer that does not fit; goes on after it where it
 // can. Returns what was inferred; it is whole only if `diagnostics` stayed empty of new errors.
 // Errors found: a shape that does not fit a kind, heads that do not divide the width, duplicate names, an output that
-// does not fit the loss, sizes that are not positive, more than 2^40 parameters.
+// does not fit the loss, sizes that are not positive, more than 2^40 parameters; of `from`: a name that is unknown or
+// comes later, and an output that nobody reads.
 // Args: reported: names of layers whose faults are already told: nothing is added for them, and what follows from their
 //       shapes is left unsaid.
 ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std::set<std::string>& reported = {});

@@ -26,6 +26,8 @@ bool BatchNormRule(const RuleContext& context) {
   context.AddBuffer("running_mean", {shape[0]}, 0);
   context.AddBuffer("running_var", {shape[0]}, 1);
   context.SetOutput(shape);
+  if (context.input().Elements() == shape[0])
+    context.info->lone_norms.push_back({context.info->name, context.layer.at()});
   context.info->cost.activation_bytes = context.input().Bytes();
   context.info->cost.working_bytes = 3 * context.input().Bytes();  // gradients in and out, a temporary
   context.info->ends.keeps_input = true;

@@ -13,7 +13,6 @@
 #include "absl/strings/str_split.h"
 #include "common/data/format.h"
 #include "common/schedule_kind.h"
-#include "model/layer_kind.h"
 #include "spec/data_check.h"
 
 namespace penstock {
@@ -70,7 +69,6 @@ class JobCheck {
   void CsvNeeds();
   void Vocabulary(const ModelInfo& info);
   void BatchNorms(const ModelInfo& info);
-  void BatchNormsOf(const v1::Model& model, const ModelInfo& info);
 
   bool tokens() const { return HasTokens(spec_.data().train().format()); }
 
@@ -280,28 +278,13 @@ void JobCheck::BatchNorms(const ModelInfo& info) {
   const v1::Pipeline& pipeline = spec_.pipeline();
   const uint32_t micro_batches = pipeline.has_plan() ? pipeline.plan().micro_batches() : pipeline.micro_batches();
   if (micro_batches < 1 || spec_.train().batch_size() / micro_batches != 1) return;
-  BatchNormsOf(spec_.model(), info);
-}
-
-void JobCheck::BatchNormsOf(const v1::Model& model, const ModelInfo& info) {
-  for (size_t i = 0; i < info.layers.size(); ++i) {
-    const v1::Layer& layer = model.layers(static_cast<int>(i));
-    const TensorType& input = info.layers[i].input;
-    if (layer.has_residual()) {
-      // Its block as a model of its own. What is wrong with that one, such as that it has no loss, is of no interest.
-      v1::Model block;
-      block.mutable_input()->set_dtype(input.dtype);
-      block.mutable_input()->mutable_shape()->Assign(input.shape.begin(), input.shape.end());
-      *block.mutable_layers() = layer.residual().block();
-      Diagnostics ignored;
-      BatchNormsOf(block, InferModel(block, &ignored));
+  for (const LayerInfo& layer : info.layers) {
+    for (const LoneNorm& norm : layer.lone_norms) {
+      diagnostics_->Error(norm.at,
+                          absl::StrCat("layer '", norm.name, "' (batch_norm): a micro-batch of 1 sample has one value ",
+                                       "a channel, which has no variance: use fewer micro_batches"),
+                          /*length=*/10);
     }
-    if (!layer.has_batch_norm() || input.shape.empty() || input.Elements() != input.shape[0]) continue;
-    diagnostics_->Error(
-        layer.at(),
-        absl::StrCat("layer '", layer.name(), "' (batch_norm): a micro-batch of 1 sample has one value ",
-                     "a channel, which has no variance: use fewer micro_batches"),
-        static_cast<int>(KindName(layer).size()));
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/limits.h"
@@ -13,6 +15,7 @@ namespace {
 
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
+using LayerList = google::protobuf::RepeatedPtrField<v1::Layer>;
 
 // Reads the keys of a kind from the fields of its message: the message is the one list of what a kind has. A field
 // that is neither `optional` nor a bool is required.
@@ -38,7 +41,7 @@ void ReadFields(YamlMapping* keys, Message* message) {
         break;
       }
       default:
-        break;  // residual's block: read by its own function
+        break;  // a block: read by its own function
     }
   }
 }
@@ -80,6 +83,21 @@ std::vector<LayerItem> ReadBlock(YamlMapping* keys, YamlErrors* errors) {
   return ReadLayerItems(*block, errors);
 }
 
+// `from: NAME` or `from: [NAME, ...]`; a name may also be -N, the N-th layer before in the list.
+void ReadFrom(YamlMapping* keys, YamlErrors* errors, v1::Layer* layer) {
+  const YamlNode* from = keys->Find("from");
+  if (from == nullptr) return;
+  const std::string path = keys->PathOf("from");
+  if (from->IsScalar()) {
+    layer->add_from(ToText(*from, path, errors).value_or(""));
+    return;
+  }
+  const std::vector<YamlNode>* names = keys->Sequence("from");
+  if (names == nullptr) return;
+  if (names->empty()) errors->Add(*from, path, "'from' is an empty list");
+  for (const YamlNode& name : *names) layer->add_from(ToText(name, path, errors).value_or(""));
+}
+
 // {repeat: N, block: [...]}.
 LayerItem ReadRepeat(const YamlNode& node, YamlErrors* errors) {
   LayerItem item;
@@ -112,12 +130,13 @@ LayerItem ReadLayer(const std::string& kind, const v1::SourceLocation& at, const
   YamlMapping keys(empty ? &nothing : value, kind, errors);
   if (keys.present()) {
     item.layer.set_name(keys.Text("name").value_or(""));
+    ReadFrom(&keys, errors, &item.layer);
     if (kind == "delay") {
       ReadDelay(&keys, item.layer.mutable_delay());
     } else {
       ReadFields(&keys, message);
     }
-    if (kind == "residual") item.inner = ReadBlock(&keys, errors);
+    if (kind == "residual" || kind == "graph") item.inner = ReadBlock(&keys, errors);
     keys.Finish();
   }
   item.sound = errors->diagnostics()->count() == before;
@@ -162,31 +181,42 @@ LayerItem ReadItem(const YamlNode& node, YamlErrors* errors) {
   return item;
 }
 
+// "input" and "input.N" are no layers' names.
+bool IsInput(absl::string_view name) { return name == "input" || absl::StartsWith(name, "input."); }
+
 // Unrolls into one list; `total` counts layers over all lists.
 class Unroller {
  public:
   Unroller(std::set<std::string>* faulty, Diagnostics* diagnostics) : faulty_(faulty), diagnostics_(diagnostics) {}
 
-  // Args: prefix: of every name, "" or "OUTER."; suffix: of given names, ".0.1" inside two repeats.
+  // One list: the model's, or the block of a layer. Args: prefix: of every name, "" or "OUTER.".
+  bool AppendList(const std::vector<LayerItem>& items, const std::string& prefix, LayerList* layers) {
+    std::vector<std::string> suffixes;
+    if (!Append(items, prefix, "", layers, &suffixes)) return false;
+    ResolveNames(prefix, suffixes, layers);
+    return true;
+  }
+
+ private:
+  // Args: suffix: of given names, ".0.1" inside two repeats. suffixes: takes each layer's.
   bool Append(const std::vector<LayerItem>& items, const std::string& prefix, const std::string& suffix,
-              google::protobuf::RepeatedPtrField<v1::Layer>* layers) {
+              LayerList* layers, std::vector<std::string>* suffixes) {
     for (const LayerItem& item : items) {
       if (item.repeat == 0) {
+        suffixes->push_back(suffix);
         if (!AppendLayer(item, prefix, suffix, layers)) return false;
         continue;
       }
       for (int64_t i = 0; i < item.repeat; ++i) {
         const int64_t before = total_;
-        if (!Append(item.inner, prefix, absl::StrCat(suffix, ".", i), layers)) return false;
+        if (!Append(item.inner, prefix, absl::StrCat(suffix, ".", i), layers, suffixes)) return false;
         if (total_ == before) break;  // a faulty block: repeats of nothing, nested, would never end
       }
     }
     return true;
   }
 
- private:
-  bool AppendLayer(const LayerItem& item, const std::string& prefix, const std::string& suffix,
-                   google::protobuf::RepeatedPtrField<v1::Layer>* layers) {
+  bool AppendLayer(const LayerItem& item, const std::string& prefix, const std::string& suffix, LayerList* layers) {
     if (++total_ > limits::kMaxLayers) {
       diagnostics_->Error(item.at, absl::StrCat("more than ", limits::kMaxLayers, " layers once 'repeat' is unrolled"));
       return false;
@@ -198,7 +228,30 @@ class Unroller {
                                               : absl::StrCat(prefix, item.layer.name(), suffix));
     if (!item.sound) faulty_->insert(layer->name());
     if (item.inner.empty()) return true;
-    return Append(item.inner, absl::StrCat(layer->name(), "."), "", layer->mutable_residual()->mutable_block());
+    LayerList* block =
+        layer->has_graph() ? layer->mutable_graph()->mutable_block() : layer->mutable_residual()->mutable_block();
+    return AppendList(item.inner, absl::StrCat(layer->name(), "."), block);
+  }
+
+  // Turns what `from` says into full names. Inside a repeat a name means the same round's layer where there is one.
+  static void ResolveNames(const std::string& prefix, const std::vector<std::string>& suffixes, LayerList* layers) {
+    std::set<std::string> names;
+    for (const v1::Layer& layer : *layers) names.insert(layer.name());
+    for (int i = 0; i < layers->size(); ++i) {
+      for (std::string& name : *layers->Mutable(i)->mutable_from()) {
+        int64_t back = 0;
+        if (IsInput(name)) continue;
+        if (absl::SimpleAtoi(name, &back) && back < 0 && back >= -1 - i) {
+          name = i + back < 0 ? "input" : layers->Get(static_cast<int>(i + back)).name();
+          continue;
+        }
+        std::string suffix = suffixes[i];
+        while (!suffix.empty() && !names.contains(absl::StrCat(prefix, name, suffix))) {
+          suffix.resize(suffix.rfind('.'));
+        }
+        name = absl::StrCat(prefix, name, suffix);
+      }
+    }
   }
 
   std::set<std::string>* faulty_;
@@ -216,7 +269,7 @@ std::vector<LayerItem> ReadLayerItems(const std::vector<YamlNode>& nodes, YamlEr
 
 bool UnrollLayers(const std::vector<LayerItem>& items, google::protobuf::RepeatedPtrField<v1::Layer>* layers,
                   std::set<std::string>* faulty, Diagnostics* diagnostics) {
-  return Unroller(faulty, diagnostics).Append(items, "", "", layers);
+  return Unroller(faulty, diagnostics).AppendList(items, "", layers);
 }
 
 }  // namespace penstock

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "common/data/format.h"
 #include "model/layer_kind.h"
+#include "model/layer_reads.h"
 #include "spec/layer_list.h"
 
 namespace penstock {
@@ -55,7 +56,7 @@ void AppendFields(const Message& message, std::vector<std::string>* parts) {
   }
 }
 
-// A layer's name as a file gives it: the names inside a residual begin with the residual's.
+// A layer's name as a file gives it: the names inside a residual or a graph begin with its own.
 std::string LocalName(const std::string& name, const std::string& prefix) {
   const bool prefixed = name.size() > prefix.size() && name.compare(0, prefix.size(), prefix) == 0;
   return prefixed ? name.substr(prefix.size()) : name;
@@ -73,11 +74,17 @@ std::string LayerToYaml(const v1::Layer& layer, const std::string& prefix, const
     AppendFields(layer.GetReflection()->GetMessage(layer, field), &parts);
   }
   const std::string kind = KindName(layer);
-  if (layer.kind_case() != v1::Layer::kResidual) {
+  if (!layer.from().empty()) {
+    const auto local = [&](std::string* to, const std::string& name) { *to += YamlText(LocalName(name, prefix)); };
+    parts.insert(parts.begin() + 1, absl::StrCat("from: [", absl::StrJoin(layer.from(), ", ", local), "]"));
+  }
+  if (!layer.has_residual() && !layer.has_graph()) {
     return absl::StrCat(indent, "- ", kind, ": {", absl::StrJoin(parts, ", "), "}\n");
   }
-  std::string text = absl::StrCat(indent, "- residual:\n", indent, "    ", parts[0], "\n", indent, "    block:\n");
-  for (const v1::Layer& inner : layer.residual().block()) {
+  std::string text = absl::StrCat(indent, "- ", kind, ":\n");
+  for (const std::string& part : parts) absl::StrAppend(&text, indent, "    ", part, "\n");
+  absl::StrAppend(&text, indent, "    block:\n");
+  for (const v1::Layer& inner : InnerLayers(layer)) {
     absl::StrAppend(&text, LayerToYaml(inner, absl::StrCat(layer.name(), "."), indent + "      "));
   }
   return text;

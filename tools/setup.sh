@@ -63,6 +63,7 @@ stamp_text() {
 is_current() {
   [[ -f $setup_stamp && $(<"$setup_stamp") == "$(stamp_text)" ]] || return 1
   [[ -f $root/user.bazelrc && -f $root/data/kjv.txt && -f $root/data/digits.csv ]] || return 1
+  [[ -f $root/data/images.safetensors ]] || return 1
   [[ -d $(libtorch_home) ]] && command -v bazel protoc g++ >/dev/null
 }
 
@@ -202,6 +203,35 @@ PYTHON
   mv "$root/data/digits.csv.partial" "$root/data/digits.csv"
 }
 
+# 64 made-up images of 3 x 224 x 224 in eight classes, stripes of eight widths under noise: enough
+# for the networks of configs/ to run.
+make_images() {
+  say "writing data/images.safetensors (made-up images for the image networks)"
+  python3 - >"$root/data/images.safetensors.partial" <<'PYTHON'
+import json, random, struct, sys
+
+SAMPLES, CLASSES, SIDE = 64, 8, 224
+noise = random.Random(1)
+pixels = 3 * SIDE * SIDE
+header = json.dumps({
+    "inputs": {"dtype": "U8", "shape": [SAMPLES, 3, SIDE, SIDE], "data_offsets": [0, SAMPLES * pixels]},
+    "targets": {"dtype": "I64", "shape": [SAMPLES],
+                "data_offsets": [SAMPLES * pixels, SAMPLES * (pixels + 8)]}}).encode()
+header += b" " * (-len(header) % 8)
+out = sys.stdout.buffer
+out.write(struct.pack("<Q", len(header)) + header)
+small = int("3f" * pixels, 16)
+for sample in range(SAMPLES):
+    width = 2 + 3 * (sample % CLASSES)
+    row = ((b"\x40" * width + b"\xc0" * width) * SIDE)[:SIDE]
+    image = int.from_bytes(row * (3 * SIDE), "little") ^ (noise.getrandbits(8 * pixels) & small)
+    out.write(image.to_bytes(pixels, "little"))
+for sample in range(SAMPLES):
+    out.write(struct.pack("<q", sample % CLASSES))
+PYTHON
+  mv "$root/data/images.safetensors.partial" "$root/data/images.safetensors"
+}
+
 prepare_data() {
   if $check_only; then
     return 0
@@ -209,6 +239,7 @@ prepare_data() {
   mkdir -p "$root/data"
   [[ -f $root/data/kjv.txt ]] || make_kjv
   [[ -f $root/data/digits.csv ]] || make_digits
+  [[ -f $root/data/images.safetensors ]] || make_images
 }
 
 # The disk cache is outside the checkout, so that a fresh clone compiles nothing twice.

@@ -20,7 +20,7 @@ struct StageCost {
   int64_t deferred_bytes = 0;     // kept from its input gradient to its weight gradient
   int64_t boundary_bytes = 0;     // kept from its forward to its recompute
   int64_t working_bytes = 0;      // the most that its F, R, I or B holds beyond what is kept before and after
-  int64_t output_bytes = 0;       // what goes to the next stage and comes back as a gradient; 0 for the last stage
+  int64_t output_bytes = 0;  // what goes to the next stage and, but for tokens, comes back as gradients; 0 for the last
 };
 
 // What lies between two stages on different ranks.

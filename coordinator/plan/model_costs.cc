@@ -19,7 +19,8 @@ namespace {
 std::vector<LayerTimes> EstimateAll(const ModelInfo& model, int64_t samples, const Machine& machine) {
   std::vector<LayerTimes> times;
   for (size_t i = 0; i < model.layers.size(); ++i) {
-    times.push_back(EstimateTimes(model.layers[i].cost, samples, machine, i == 0));
+    times.push_back(EstimateTimes(model.layers[i].cost, samples, machine, !model.layers[i].needs_input_gradient));
+    if (!model.layers[i].needs_gradient) times.back().input_gradient_us = times.back().weight_gradient_us = 0;
   }
   return times;
 }
@@ -60,7 +61,8 @@ std::vector<LayerTimes> ScaleMeasured(const ModelInfo& model, const v1::Measured
   std::vector<LayerTimes> times = EstimateAll(model, samples, machine);
   for (size_t i = 0; i < times.size(); ++i) {
     const v1::MeasuredLayer& layer = measured.layers(static_cast<int>(i));
-    const LayerTimes there = EstimateTimes(model.layers[i].cost, layer.samples(), machine, i == 0);
+    const LayerTimes there =
+        EstimateTimes(model.layers[i].cost, layer.samples(), machine, !model.layers[i].needs_input_gradient);
     LayerTimes& here = times[i];
     here.forward_us = Scaled(layer.forward_us(), here.forward_us, there.forward_us);
     here.input_gradient_us = Scaled(layer.input_gradient_us(), here.input_gradient_us, there.input_gradient_us);
@@ -76,8 +78,6 @@ void AddRecomputation(const v1::Pipeline& pipeline, std::vector<LayerTimes>* tim
     if (pipeline.recompute_layers(static_cast<int>(i))) (*times)[i].input_gradient_us += (*times)[i].forward_us;
   }
 }
-
-bool IsTokens(const TensorType& type) { return type.dtype == v1::DTYPE_INT64; }
 
 // "cpu (libtorch 2.11.0, numerics 3f2a9c41)" of a worker's numeric fingerprint, which is a line of several facts, the
 // kind of device last where it is no cpu.
@@ -171,7 +171,7 @@ void ModelCosts::AddBytes(const v1::JobSpec& spec, const ModelInfo& model) {
     bytes.activation = layer.cost.activation_bytes;
     bytes.deferred = layer.cost.deferred_bytes;
     bytes.input = layer.input.Bytes();
-    bytes.output = layer.output.Bytes();
+    for (const TensorType& type : layer.more_inputs) bytes.input += type.Bytes();
     bytes.working = layer.cost.working_bytes;
     // A layer that runs again keeps its input alone, so that the next one shares nothing with it.
     if (layer.cost.shared_bytes > 0 && !marked(layer.cost.shared_from)) {
@@ -183,7 +183,37 @@ void ModelCosts::AddBytes(const v1::JobSpec& spec, const ModelInfo& model) {
       bytes.activation = std::min(bytes.activation, bytes.input);
     }
   }
-  for (size_t i = 0; i + 1 < model.layers.size() && IsTokens(model.layers[i].output); ++i) ++first_cut_;
+  AddCrossings(model);
+}
+
+void ModelCosts::AddCrossings(const ModelInfo& model) {
+  const int layers = static_cast<int>(model.layers.size());
+  std::vector<std::vector<int>> readers(layers + 1);  // by tensor: the model's input, then each layer's output
+  for (int i = 0; i < layers; ++i) {
+    for (const int source : model.layers[i].reads) readers[source + 1].push_back(i);
+  }
+  crossings_.resize(layers);
+  std::vector<bool> numbers(layers, false);  // by cut: whether something crosses that has a gradient
+  for (int source = kModelInput; source < layers; ++source) {
+    const TensorType& type = source == kModelInput ? model.layers[0].input : model.layers[source].output;
+    const bool has_gradient = source != kModelInput && type.dtype != v1::DTYPE_INT64;
+    int cut = source + 1;
+    for (const int reader : readers[source + 1]) {
+      for (; cut <= reader; ++cut) {
+        crossings_[cut].push_back({reader, type.Bytes()});
+        if (has_gradient) numbers[cut] = true;
+      }
+    }
+  }
+  while (first_cut_ < layers && !numbers[first_cut_]) ++first_cut_;
+}
+
+int64_t ModelCosts::InputBytes(const LayerRange& range) const {
+  int64_t bytes = 0;
+  for (const Crossing& crossing : crossings_[range.begin]) {
+    if (crossing.reader < range.end) bytes += crossing.bytes;
+  }
+  return bytes;
 }
 
 PipelineCosts ModelCosts::Pipeline(const Partition& stages) const {
@@ -209,8 +239,9 @@ std::vector<StageCost> ModelCosts::Stages(const Partition& stages, const std::ve
       stage.working_bytes = std::max(stage.working_bytes, samples * bytes_[i].working);
     }
     stage.recompute_us = stage.forward_us;
-    stage.boundary_bytes = samples * bytes_[range.begin].input;
-    if (&range != &stages.back()) stage.output_bytes = samples * bytes_[range.end - 1].output;
+    stage.boundary_bytes = samples * InputBytes(range);
+    if (&range == &stages.back()) continue;
+    for (const Crossing& crossing : crossings_[range.end]) stage.output_bytes += samples * crossing.bytes;
   }
   return costs;
 }
@@ -232,7 +263,7 @@ std::vector<int> ModelCosts::LongestWithin(uint64_t memory_bytes, int64_t whole,
       memory.Add(bytes_[end].memory);
       activations += whole * bytes_[end].Activation(begin);
       working = std::max(working, samples_ * bytes_[end].working);
-      const int64_t bytes = memory.State() + activations + boundary * bytes_[begin].input + working;
+      const int64_t bytes = memory.State() + activations + boundary * InputBytes({begin, end + 1}) + working;
       if (static_cast<uint64_t>(bytes) > memory_bytes) break;
     }
     longest[begin] = end;

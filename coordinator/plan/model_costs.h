@@ -39,7 +39,7 @@ struct LayerTimes {
 };
 
 // The times of a micro-batch of `samples`. A layer with fixed times (delay) takes exactly those.
-// Args: first: the model's first layer, whose input's gradient nobody needs.
+// Args: first: a layer that reads the model's input, whose gradient nobody needs.
 LayerTimes EstimateTimes(const LayerCost& cost, int64_t samples, const Machine& machine, bool first = false);
 
 // A job's layers, cut into this many micro-batches.
@@ -84,7 +84,7 @@ class ModelCosts {
   struct LayerBytes {
     StageMemory memory;
     // A sample's:
-    int64_t activation = 0, deferred = 0, input = 0, output = 0;
+    int64_t activation = 0, deferred = 0, input = 0;
     int64_t working = 0;  // the most that one action holds beyond what it keeps
     int64_t shared = 0;   // the part of `activation` that layer `shared_from` keeps too
     int shared_from = 0;
@@ -93,7 +93,16 @@ class ModelCosts {
     int64_t Activation(int begin) const { return activation - (shared_from >= begin ? shared : 0); }
   };
 
+  // A tensor that crosses a cut: the first layer behind it that reads it, its bytes a sample.
+  struct Crossing {
+    int reader = 0;
+    int64_t bytes = 0;
+  };
+
   ModelCosts() = default;
+  void AddCrossings(const ModelInfo& model);
+  // Bytes of a sample's tensors that come to the stage and are read in it: what it keeps to run forward once more.
+  int64_t InputBytes(const LayerRange& range) const;
   void AddBytes(const v1::JobSpec& spec, const ModelInfo& model);
   std::vector<StageCost> Stages(const Partition& stages, const std::vector<LayerTimes>& times, int64_t samples) const;
 
@@ -102,6 +111,7 @@ class ModelCosts {
   int num_larger_ = 0;
   std::vector<LayerTimes> larger_, smaller_;
   std::vector<LayerBytes> bytes_;
+  std::vector<std::vector<Crossing>> crossings_;  // by cut: before layer 0, 1, ...
   double update_bytes_per_us_ = 0;
   Link link_;
   std::string source_;

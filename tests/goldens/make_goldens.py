@@ -3,7 +3,7 @@
 Run from the checkout's root, with a Python that has torch 2.11 and numpy (it is needed for nothing else):
 
     bazel build //tests/worker/torch:write_initial
-    python3 tests/goldens/make_goldens.py bazel-bin/tests/worker/torch/write_initial
+    python3 tests/goldens/make_goldens.py bazel-bin/tests/worker/torch/write_initial [NAME...]
 
 The networks are written out once more here, in PyTorch's own functions. Each curve stands beside others of the same
 mathematics, which differ by rounding alone (`_others`: other micro-batchings, float64, another convolution library).
@@ -87,16 +87,71 @@ def llama(w, x, training):
 SEEN = {}  # inputs of each BatchNorm during a step: its moving averages get the whole mini-batch's statistics at once
 
 
-def conv(w, x, training):
-    def batch_norm(name, x):
-        if training:
-            SEEN.setdefault(name, []).append(x.detach())
-        return F.batch_norm(x, w[name + '.running_mean'].clone(), w[name + '.running_var'].clone(), w[name + '.weight'],
-                            w[name + '.bias'], training)
+def batch_norm(w, name, x, training):
+    if training:
+        SEEN.setdefault(name, []).append(x.detach())
+    return F.batch_norm(x, w[name + '.running_mean'].clone(), w[name + '.running_var'].clone(), w[name + '.weight'],
+                        w[name + '.bias'], training)
 
-    x = F.max_pool2d(F.relu(batch_norm('bn.0', F.conv2d(x, w['c.0.weight'], w['c.0.bias'], padding=1))), 2)
-    x = F.avg_pool2d(F.relu(batch_norm('bn.1', F.conv2d(x, w['c.1.weight'], padding=1))), 2)
+
+def conv(w, x, training):
+    x = F.conv2d(x, w['c.0.weight'], w['c.0.bias'], padding=1)
+    x = F.max_pool2d(F.relu(batch_norm(w, 'bn.0', x, training)), 2)
+    x = F.avg_pool2d(F.relu(batch_norm(w, 'bn.1', F.conv2d(x, w['c.1.weight'], padding=1), training)), 2)
     return F.linear(x.flatten(1), w['fc.weight'], w['fc.bias'])
+
+
+def resnet(w, x, training):
+    def block(name, x, stride):
+        y = F.conv2d(x, w[name + '.conv1.weight'], stride=stride, padding=1)
+        y = F.conv2d(F.relu(batch_norm(w, name + '.bn1', y, training)), w[name + '.conv2.weight'], padding=1)
+        if stride > 1:
+            x = batch_norm(w, name + '.down.1', F.conv2d(x, w[name + '.down.0.weight'], stride=stride), training)
+        return F.relu(batch_norm(w, name + '.bn2', y, training) + x)
+
+    x = F.relu(batch_norm(w, 'bn1', F.conv2d(x, w['conv1.weight'], padding=1), training))
+    x = block('layer2.0', block('layer1.0', x, 1), 2)
+    return F.linear(F.avg_pool2d(x, 4).flatten(1), w['fc.weight'], w['fc.bias'])
+
+
+def unet(w, x, training):
+    def layer(name, x):
+        return F.relu(F.conv2d(x, w[name + '.weight'], w[name + '.bias'], padding=1))
+
+    def up(name, x):
+        return F.conv_transpose2d(x, w[name + '.weight'], w[name + '.bias'], stride=2)
+
+    a = F.relu(batch_norm(w, 'bn', F.conv2d(x, w['c.0.weight'], w['c.0.bias'], padding=1), training))
+    b = layer('c.1', F.max_pool2d(a, 2))
+    c = layer('c.2', F.max_pool2d(b, 2))
+    d = layer('c.3', torch.cat([b, up('up.1', c)], 1))
+    e = layer('c.4', torch.cat([a, F.interpolate(d, scale_factor=2)], 1))
+    return F.conv2d(e, w['head.weight'], w['head.bias']).mean((2, 3))
+
+
+def cells(w, x, training):
+    def convolve(name, x, **options):
+        return batch_norm(w, name + '.bn', F.conv2d(F.relu(x), w[name + '.conv.weight'], **options), training)
+
+    def normal(name, s0, s1):
+        a, b = convolve(name + '.r0', s0), convolve(name + '.r1', s1)
+        side = convolve(name + '.wide', b, padding=(0, 2))
+        c = convolve(name + '.tall', side, padding=(2, 0)) + F.max_pool2d(a, 3, 1, 1)
+        d = F.avg_pool2d(c, 3, 1, 1, count_include_pad=False) + convolve(name + '.part', a, padding=2, dilation=2,
+                                                                         groups=2)
+        return torch.cat([a, c, d], 1)
+
+    def reduced(name, x):
+        x = F.relu(x)
+        x = torch.cat([F.conv2d(x, w[name + '.conv1.weight'], stride=2),
+                       F.conv2d(F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1)), w[name + '.conv2.weight'], stride=2)], 1)
+        return batch_norm(w, name + '.bn', x, training)
+
+    stem = batch_norm(w, 'stem.bn', F.conv2d(x, w['stem.conv.weight'], padding=1), training)
+    first = normal('cell.0', stem, stem)
+    second = normal('cell.1', first, stem)
+    x = torch.cat([reduced('small.0', first), reduced('small.1', second)], 1)
+    return F.linear(x.mean((2, 3)), w['fc.weight'], w['fc.bias'])
 
 
 def commit_statistics(w):
@@ -150,12 +205,21 @@ def adamw(w):
 
 # BatchNorm depends on the micro-batches; these networks don't.
 SAME = [{'micro_batches': m} for m in (1, 2, 5)] + [{'dtype': torch.float64}]
+NOT_SAME = [{'dtype': torch.float64}, {'mkldnn': False}]
+
+
+def sgd(w):
+    return torch.optim.SGD(w.values(), 1, momentum=0.9, weight_decay=0.001)
+
+
 JOBS = {
     'gpt': (gpt, text_data, adamw, cosine, 0.7, SAME),
     'llama': (llama, text_data, lambda w: torch.optim.Adam(w.values(), weight_decay=0.01), linear_rate, 0,
               SAME),
-    'conv': (conv, csv_data, lambda w: torch.optim.SGD(w.values(), 1, momentum=0.9, weight_decay=0.001),
-             lambda step: 0.05, 0, [{'dtype': torch.float64}, {'mkldnn': False}]),
+    'conv': (conv, csv_data, sgd, lambda step: 0.05, 0, NOT_SAME),
+    'resnet': (resnet, csv_data, sgd, lambda step: 0.02, 0, NOT_SAME),
+    'unet': (unet, csv_data, sgd, lambda step: 0.02, 0, NOT_SAME),
+    'cells': (cells, csv_data, sgd, lambda step: 0.02, 0, NOT_SAME),
 }
 
 
@@ -199,6 +263,8 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.argv[1], scratch], check=True)
         for name, job in JOBS.items():
+            if sys.argv[2:] and name not in sys.argv[2:]:
+                continue
             golden = train(pathlib.Path(scratch), name)
             others = [train(pathlib.Path(scratch), name, **change) for change in job[-1]]
             for curve in ('loss', 'grad_norm', 'eval_loss'):

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/boundary.h"
 #include "model/model_info.h"
 #include "spec/cluster_spec.h"
 #include "spec/file_kind.h"
@@ -23,6 +24,7 @@ class ConfigsTest : public testing::Test {
     std::filesystem::remove_all(root_);
     std::filesystem::create_directories(root_ + "/data");
     std::filesystem::copy("configs", root_ + "/configs");
+    WriteImages();
     std::ofstream(root_ + "/data/kjv.txt") << std::string(100000, 'x');
     std::ofstream csv(root_ + "/data/digits.csv");
     for (int i = 0; i < 64; ++i) csv << "p" << i << ",";
@@ -33,10 +35,34 @@ class ConfigsTest : public testing::Test {
     }
   }
 
+  // One black image of 224 x 224: a length, a header, bytes.
+  void WriteImages() const {
+    const int bytes = 3 * 224 * 224;
+    std::string header = "{\"inputs\":{\"dtype\":\"U8\",\"shape\":[1,3,224,224],\"data_offsets\":[0," +
+                         std::to_string(bytes) + "]},\"targets\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[" +
+                         std::to_string(bytes) + "," + std::to_string(bytes + 8) + "]}}";
+    header.resize((header.size() + 7) / 8 * 8, ' ');
+    std::string length(8, '\0');
+    for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> (8 * i) & 0xff);
+    std::ofstream(root_ + "/data/images.safetensors", std::ios::binary)
+        << length << header << std::string(bytes + 8, '\0');
+  }
+
   absl::StatusOr<v1::JobSpec> Job(const std::string& name) const { return ReadJobFile(root_ + "/configs/" + name); }
 
   std::string root_;
 };
+
+// Two 3 x 3 convolutions with their norms at each level, down and up; a 2 x 2 one between levels; the scores.
+int64_t UNetParameters(const std::vector<int64_t>& channels, int64_t classes) {
+  const auto pair = [](int64_t in, int64_t out) { return 9 * in * out + 9 * out * out + 4 * out; };
+  int64_t count = pair(3, channels[0]) + channels[0] * classes + classes;
+  for (size_t i = 1; i < channels.size(); ++i) {
+    count += pair(channels[i - 1], channels[i]) + pair(channels[i], channels[i - 1]);
+    count += 4 * channels[i] * channels[i - 1] + channels[i - 1];
+  }
+  return count;
+}
 
 TEST_F(ConfigsTest, EveryFileIsSoundAsItsKind) {
   int files = 0;
@@ -48,7 +74,7 @@ TEST_F(ConfigsTest, EveryFileIsSoundAsItsKind) {
     EXPECT_TRUE(read.ok()) << read;
     ++files;
   }
-  EXPECT_GE(files, 4);
+  EXPECT_GE(files, 8);
 }
 
 TEST_F(ConfigsTest, QuickstartIsASmallByteLevelGpt) {
@@ -66,6 +92,58 @@ TEST_F(ConfigsTest, DigitsIsAConvolutionalNetOfTenClasses) {
   const ModelInfo info = InferModel(Job("digits.yaml").value().model()).value();
   EXPECT_EQ(info.classes, 10);
   EXPECT_EQ(info.vocab, 0);
+}
+
+// The shapes that the networks' papers have, and the parameters that everyone counts.
+TEST_F(ConfigsTest, NetworksHaveTheSizesThatAreKnownOfThem) {
+  const auto info = [this](const std::string& name) { return InferModel(Job(name).value().model()).value(); };
+  const auto shape = [](const ModelInfo& model, const std::string& layer) {
+    for (const LayerInfo& info : model.layers) {
+      if (info.name == layer) return info.output.shape;
+    }
+    return std::vector<int64_t>();
+  };
+  using Shape = std::vector<int64_t>;
+  const ModelInfo resnet18 = info("resnet18.yaml");
+  EXPECT_EQ(resnet18.ParameterElements(), 11'689'512);
+  EXPECT_EQ(shape(resnet18, "maxpool"), (Shape{64, 56, 56}));
+  EXPECT_EQ(shape(resnet18, "layer2.0.add"), (Shape{128, 28, 28}));
+  EXPECT_EQ(shape(resnet18, "layer4.1.relu"), (Shape{512, 7, 7}));
+  EXPECT_EQ(shape(resnet18, "fc"), (Shape{1000}));
+  const ModelInfo resnet50 = info("resnet50.yaml");
+  EXPECT_EQ(resnet50.ParameterElements(), 25'557'032);
+  EXPECT_EQ(shape(resnet50, "layer3.5.relu"), (Shape{1024, 14, 14}));
+  EXPECT_EQ(shape(resnet50, "layer4.2.relu"), (Shape{2048, 7, 7}));
+  const ModelInfo unet = info("unet.yaml");
+  EXPECT_EQ(unet.ParameterElements(), UNetParameters({32, 64, 128, 256, 512}, 8));
+  EXPECT_EQ(shape(unet, "down.4.relu2"), (Shape{512, 14, 14}));
+  EXPECT_EQ(shape(unet, "up.0.cat"), (Shape{64, 224, 224}));
+  EXPECT_EQ(shape(unet, "head"), (Shape{8, 224, 224}));
+  // GPipe's Table 1 has 82M of them.
+  const ModelInfo amoebanet = info("amoebanet-d.yaml");
+  EXPECT_EQ(amoebanet.ParameterElements(), 81'505'540);
+  EXPECT_EQ(shape(amoebanet, "stem3"), (Shape{3 * 208, 28, 28}));
+  EXPECT_EQ(shape(amoebanet, "cell1.normal6"), (Shape{4 * 208, 28, 28}));
+  EXPECT_EQ(shape(amoebanet, "cell5.normal6"), (Shape{4 * 832, 7, 7}));
+}
+
+// Between any two cells of AmoebaNet-D two tensors cross, between a U-Net's halves one of each level and the lowest.
+TEST_F(ConfigsTest, SkipsCrossTheCutsBetween) {
+  const auto crossing = [this](const std::string& name, const std::string& layer) {
+    const ModelInfo model = InferModel(Job(name).value().model()).value();
+    std::vector<std::string> names;
+    for (size_t i = 0; i < model.layers.size(); ++i) {
+      if (model.layers[i].name != layer) continue;
+      for (const BoundaryTensor& tensor : TensorsAcross(model, static_cast<int>(i) + 1)) names.push_back(tensor.name);
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(crossing("amoebanet-d.yaml", "cell3.normal2"), (Names{"cell3.normal1", "cell3.normal2"}));
+  EXPECT_EQ(crossing("unet.yaml", "down.4.relu2"),
+            (Names{"down.0.relu2", "down.1.relu2", "down.2.relu2", "down.3.relu2", "down.4.relu2"}));
+  EXPECT_EQ(crossing("resnet18.yaml", "layer1.0.relu1"), (Names{"maxpool", "layer1.0.relu1"}));
+  EXPECT_EQ(crossing("resnet18.yaml", "layer1.0.relu"), Names{"x"});
 }
 
 // A key that the commented file calls a default must be one: without it, the same spec.

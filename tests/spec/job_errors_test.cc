@@ -280,6 +280,29 @@ TEST_F(JobErrorsTest, ReportsBatchNormsOfASingleValueInsideOtherLayers) {
   EXPECT_EQ(ErrorsOf(job, {"train.batch_size=6"}), "OK");
 }
 
+TEST_F(JobErrorsTest, ReportsWhatALayerCannotRead) {
+  const auto second = [&](const std::string& layer) {
+    return ErrorsOf(JobWith("    - layer_norm\n", "    - layer_norm: {name: norm}\n    - " + layer + "\n"));
+  };
+  EXPECT_EQ(second("add: {from: [-1, gpt_block_1]}"), "OK");
+  EXPECT_EQ(second("add: {from: [norm, head]}"),
+            "job.yaml:11:7: error: layer 'add_4' (add): reads 'head', which comes after it: a layer reads those before "
+            "it\n");
+  EXPECT_EQ(second("add: {from: [norm, nor]}"),
+            "job.yaml:11:7: error: layer 'add_4' (add): reads 'nor', which is no layer of its list; did you mean "
+            "'norm'?\n");
+  EXPECT_EQ(second("add: {from: [norm, -9]}"),
+            "job.yaml:11:7: error: layer 'add_4' (add): reads '-9', which is no layer of its list\n");
+  EXPECT_EQ(
+      second("layer_norm: {from: gpt_block_1}"),
+      "job.yaml:10:7: error: layer 'norm' (layer_norm): no layer reads its output: name it in the `from` of a later "
+      "layer, or leave it out\n");
+  EXPECT_EQ(
+      second("concat: {from: [norm, input], dim: 1}"),
+      "job.yaml:11:7: error: layer 'concat_4' (concat): needs numbers, but one of what it reads are tokens [16]\n");
+  EXPECT_EQ(second("add: {from: []}"), "job.yaml:11:19: error: 'from' is an empty list\n");
+}
+
 TEST_F(JobErrorsTest, ReportsTrainingThatMakesNoSense) {
   const auto train = [&](const std::string& line) { return ErrorsOf(Job() + "  " + line + "\n"); };
   EXPECT_EQ(ErrorsOf(JobWith("batch_size: 8", "batch_size: 0")),

@@ -21,6 +21,7 @@ class JobFileTest : public SpecTest {
     for (v1::Layer& layer : *layers) {
       layer.clear_at();
       if (layer.has_residual()) ForgetLayerPlaces(layer.mutable_residual()->mutable_block());
+      if (layer.has_graph()) ForgetLayerPlaces(layer.mutable_graph()->mutable_block());
     }
   }
 
@@ -128,6 +129,52 @@ train: {steps: 1, batch_size: 2}
   EXPECT_EQ(spec->pipeline().micro_batches(), 1u);
 }
 
+// What each layer's `from` says once the list is unrolled, "name<a,b" for each that has one; graphs' blocks too.
+void AppendFroms(const google::protobuf::RepeatedPtrField<v1::Layer>& layers, std::vector<std::string>* froms) {
+  for (const v1::Layer& layer : layers) {
+    std::string text = layer.name() + "<";
+    for (const std::string& name : layer.from()) text += (text.back() == '<' ? "" : ",") + name;
+    if (!layer.from().empty()) froms->push_back(text);
+    AppendFroms(layer.graph().block(), froms);
+  }
+}
+
+TEST_F(JobFileTest, FromNamesLayersOfTheSameRoundOfARepeatFirst) {
+  const absl::StatusOr<v1::JobSpec> spec = Read(R"(version: 1
+kind: job
+name: skips
+model:
+  loss: mse
+  input: {features: [4]}
+  layers:
+    - linear: {out: 4, name: stem}
+    - repeat: 2
+      block:
+        - relu: {name: act, from: -1}
+        - linear: {out: 4, name: lin}
+        - add: {name: sum, from: [lin, act, stem]}
+    - add: {name: all, from: [sum.0, -1, input]}
+    - graph:
+        name: cell
+        from: [all, stem]
+        block:
+          - relu
+          - repeat: 2
+            block: [{tanh: {name: t}}, {add: {name: s, from: [t, input.1]}}]
+          - concat: {from: [s.0, -1, input]}
+    - linear: {out: 1}
+data: {train: {format: csv, path: points.csv, target: label}}
+train: {steps: 1, batch_size: 2}
+)");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  std::vector<std::string> froms;
+  AppendFroms(spec->model().layers(), &froms);
+  EXPECT_EQ(froms,
+            (std::vector<std::string>{"act.0<stem", "sum.0<lin.0,act.0,stem", "act.1<sum.0", "sum.1<lin.1,act.1,stem",
+                                      "all<sum.0,sum.1,input", "cell<all,stem", "cell.s.0<cell.t.0,input.1",
+                                      "cell.s.1<cell.t.1,input.1", "cell.concat_5<cell.s.0,cell.s.1,input"}));
+}
+
 TEST_F(JobFileTest, ReadsDelaysAsDurations) {
   const v1::JobSpec spec =
       Read(JobWith("- layer_norm\n", "- delay: {forward: 10ms, input_grad: 1500us, weight_grad: 2s}\n")).value();
@@ -230,8 +277,19 @@ model:
     - conv2d: {out: 4, kernel: 2, stride: 1, padding: 1, bias: false}
     - batch_norm: {eps: 1e-4, momentum: 0.2}
     - max_pool: {kernel: 2, stride: 1}
-    - avg_pool: {kernel: 2, padding: 1}
-    - relu
+    - avg_pool: {kernel: 2, padding: 1, count_padding: false}
+    - relu: {name: left}
+    - conv2d: {out: 4, kernel: 3, kernel_width: 1, padding: 1, padding_width: 0, groups: 2}
+    - concat: {name: both, from: [left, -1]}
+    - graph:
+        name: cell
+        from: [both, left]
+        block:
+          - conv2d: {out: 4, kernel: 1, name: point}
+          - add: {from: [point, input.1]}
+          - upsample: {scale: 2}
+    - conv_transpose2d: {out: 2, kernel: 2, stride: 2}
+    - pad: {top: -1, right: 1}
     - sigmoid
     - flatten
     - linear: {out: 1, bias: false}

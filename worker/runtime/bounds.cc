@@ -1,5 +1,6 @@
 #include "worker/runtime/bounds.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -8,6 +9,7 @@
 #include "common/limits.h"
 #include "common/micro_batch.h"
 #include "common/status_macros.h"
+#include "model/boundary.h"
 #include "model/model_info.h"
 
 namespace penstock {
@@ -48,26 +50,43 @@ absl::StatusOr<size_t> TensorBytes(const TensorMeta& meta) {
 absl::StatusOr<BoundaryBounds> BoundaryBounds::Of(const v1::JobSpec& spec, const v1::Plan& plan) {
   PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(spec.model()));
   if (plan.micro_batches() < 1 || plan.micro_batches() > spec.train().batch_size()) {
-    return absl::InvalidArgumentError(absl::StrCat("a plan of ", plan.micro_batches(), " micro-batches for a batch of ",
-                                                   spec.train().batch_size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a plan of ", plan.micro_batches(), " micro-batches for a batch of ", spec.train().batch_size()));
   }
   BoundaryBounds bounds(static_cast<int>(plan.micro_batches()));
   const int64_t size = MicroBatch(spec.train().batch_size(), plan.micro_batches(), 0).size();
   for (int stage = 0; stage + 1 < plan.stages_size(); ++stage) {
     const uint32_t end = plan.stages(stage).end_layer();
     if (end < 1 || end > model.layers.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("stage ", stage, " ends at layer ", end, " of ",
-                                                     model.layers.size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("stage ", stage, " ends at layer ", end, " of ", model.layers.size()));
     }
-    const TensorMeta largest = OfMicroBatch(model.layers[end - 1].output, size);
-    bounds.Allow(stage + 1, v1::DIRECTION_FORWARD, largest);
-    bounds.Allow(stage, v1::DIRECTION_BACKWARD, largest);
+    for (const BoundaryTensor& tensor : TensorsAcross(model, static_cast<int>(end))) {
+      const TensorMeta largest = OfMicroBatch(tensor.type, size);
+      bounds.Allow(stage + 1, v1::DIRECTION_FORWARD, largest, tensor.name);
+      if (tensor.has_gradient) bounds.Allow(stage, v1::DIRECTION_BACKWARD, largest, tensor.name);
+    }
   }
   return bounds;
 }
 
-void BoundaryBounds::Allow(int stage, v1::Direction direction, TensorMeta largest) {
-  largest_[{stage, static_cast<int>(direction)}] = std::move(largest);
+void BoundaryBounds::Allow(int stage, v1::Direction direction, TensorMeta largest, std::string tensor) {
+  Boundary& boundary = boundaries_[{stage, static_cast<int>(direction)}];
+  boundary.tensors.push_back(std::move(tensor));
+  boundary.largest.push_back(std::move(largest));
+}
+
+const std::vector<std::string>& BoundaryBounds::Tensors(int stage, v1::Direction direction) const {
+  static const std::vector<std::string>* const none = new std::vector<std::string>();
+  const auto found = boundaries_.find({stage, static_cast<int>(direction)});
+  return found == boundaries_.end() ? *none : found->second.tensors;
+}
+
+const TensorMeta* BoundaryBounds::Find(const BoundaryKey& key) const {
+  const std::vector<std::string>& tensors = Tensors(key.stage, key.direction);
+  const auto found = std::find(tensors.begin(), tensors.end(), key.tensor);
+  if (found == tensors.end()) return nullptr;
+  return &boundaries_.at({key.stage, static_cast<int>(key.direction)}).largest[found - tensors.begin()];
 }
 
 absl::Status BoundaryBounds::Check(const v1::Frame& header, size_t payload_bytes) const {
@@ -75,15 +94,15 @@ absl::Status BoundaryBounds::Check(const v1::Frame& header, size_t payload_bytes
   const auto refuse = [&key](const auto&... why) {
     return absl::InvalidArgumentError(absl::StrCat(penstock::ToText(key), ": ", why...));
   };
-  const auto found = largest_.find({key.stage, static_cast<int>(key.direction)});
-  if (found == largest_.end()) return refuse("the plan has no such boundary");
-  if (key.tensor != "x") return refuse("the boundary has no tensor of this name");
+  if (Tensors(key.stage, key.direction).empty()) return refuse("the plan has no such boundary");
+  const TensorMeta* const found = Find(key);
+  if (found == nullptr) return refuse("the boundary has no tensor of this name");
   if (header.key().replica() != 0) return refuse("replica ", header.key().replica(), "; the plan has one");
   if (key.micro_batch < 0 || key.micro_batch >= micro_batches_) {
     return refuse("the plan has ", micro_batches_, " micro-batches");
   }
   if (header.byte_order() != v1::BYTE_ORDER_LITTLE_ENDIAN) return refuse("its bytes are not little-endian");
-  const TensorMeta& largest = found->second;
+  const TensorMeta& largest = *found;
   if (header.shape_size() > limits::kMaxTensorRank) return refuse(header.shape_size(), " dimensions");
   const TensorMeta meta{header.dtype(), {header.shape().begin(), header.shape().end()}};
   bool fits = meta.dtype == largest.dtype && meta.shape.size() == largest.shape.size();
@@ -104,10 +123,10 @@ absl::Status BoundaryBounds::Check(const v1::Frame& header, size_t payload_bytes
   return absl::OkStatus();
 }
 
-size_t BoundaryBounds::MaxBytes(int stage, v1::Direction direction) const {
-  const auto found = largest_.find({stage, static_cast<int>(direction)});
-  if (found == largest_.end()) return 0;
-  const absl::StatusOr<size_t> bytes = TensorBytes(found->second);
+size_t BoundaryBounds::MaxBytes(const BoundaryKey& key) const {
+  const TensorMeta* const largest = Find(key);
+  if (largest == nullptr) return 0;
+  const absl::StatusOr<size_t> bytes = TensorBytes(*largest);
   return bytes.ok() ? *bytes : 0;
 }
 

@@ -17,8 +17,8 @@ v1::Direction DirectionOf(ActionKind kind) {
 // Runs a list's actions one by one and times them.
 class Walk {
  public:
-  Walk(uint64_t pass, StageRunner* runner, TensorPort* port, Clock* clock)
-      : pass_(pass), runner_(runner), port_(port), clock_(clock), now_(clock->Monotonic()) {}
+  Walk(uint64_t pass, const BoundaryBounds& bounds, StageRunner* runner, TensorPort* port, Clock* clock)
+      : pass_(pass), bounds_(bounds), runner_(runner), port_(port), clock_(clock), now_(clock->Monotonic()) {}
 
   absl::Status Run(const Action& action) {
     switch (action.kind) {
@@ -75,17 +75,25 @@ class Walk {
   }
 
   absl::Status Send(const Action& action) {
-    PENSTOCK_ASSIGN_OR_RETURN(TensorView tensor,
-                              runner_->TakeOutput(action.stage, DirectionOf(action.kind), action.micro_batch));
-    return port_->Send(KeyOf(action, pass_), std::move(tensor));
+    for (const BoundaryKey& key : KeysOf(action, pass_, bounds_)) {
+      PENSTOCK_ASSIGN_OR_RETURN(TensorView view,
+                                runner_->TakeOutput(action.stage, key.direction, action.micro_batch, key.tensor));
+      PENSTOCK_RETURN_IF_ERROR(port_->Send(key, std::move(view)));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Receive(const Action& action) {
-    PENSTOCK_ASSIGN_OR_RETURN(ReceivedTensor tensor, port_->Receive(KeyOf(action, pass_)));
-    return runner_->GiveInput(action.stage, DirectionOf(action.kind), action.micro_batch, std::move(tensor));
+    for (const BoundaryKey& key : KeysOf(action, pass_, bounds_)) {
+      PENSTOCK_ASSIGN_OR_RETURN(ReceivedTensor received, port_->Receive(key));
+      PENSTOCK_RETURN_IF_ERROR(
+          runner_->GiveInput(action.stage, key.direction, action.micro_batch, key.tensor, std::move(received)));
+    }
+    return absl::OkStatus();
   }
 
   const uint64_t pass_;
+  const BoundaryBounds& bounds_;
   StageRunner* const runner_;
   TensorPort* const port_;
   Clock* const clock_;
@@ -95,16 +103,23 @@ class Walk {
 
 }  // namespace
 
-BoundaryKey KeyOf(const Action& action, uint64_t pass) {
+BoundaryKey BoundaryOf(const Action& action) {
   CHECK(!IsCompute(action.kind));
-  int stage = action.stage;  // the one that consumes the tensor
+  int stage = action.stage;  // the one that consumes the tensors
   if (action.kind == ActionKind::kSendForward) ++stage;
   if (action.kind == ActionKind::kSendBackward) --stage;
-  return {.pass = pass,
-          .stage = stage,
-          .direction = DirectionOf(action.kind),
-          .micro_batch = action.micro_batch,
-          .tensor = "x"};
+  return {.stage = stage, .direction = DirectionOf(action.kind), .micro_batch = action.micro_batch};
+}
+
+std::vector<BoundaryKey> KeysOf(const Action& action, uint64_t pass, const BoundaryBounds& bounds) {
+  BoundaryKey key = BoundaryOf(action);
+  key.pass = pass;
+  std::vector<BoundaryKey> keys;
+  for (const std::string& tensor : bounds.Tensors(key.stage, key.direction)) {
+    key.tensor = tensor;
+    keys.push_back(key);
+  }
+  return keys;
 }
 
 std::string ToText(const Pass& pass) {
@@ -118,9 +133,9 @@ std::string ToText(const Pass& pass) {
   }
 }
 
-absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, StageRunner* runner, TensorPort* port,
-                                   const StopSignal& stop, Clock* clock) {
-  Walk walk(pass.number, runner, port, clock);
+absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, const BoundaryBounds& bounds,
+                                   StageRunner* runner, TensorPort* port, const StopSignal& stop, Clock* clock) {
+  Walk walk(pass.number, bounds, runner, port, clock);
   for (const Action& action : list) {
     PENSTOCK_RETURN_IF_ERROR(stop.status());
     const absl::Status status = walk.Run(action);

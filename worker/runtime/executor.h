@@ -6,12 +6,14 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/action.h"
 #include "common/clock.h"
+#include "worker/runtime/bounds.h"
 #include "worker/runtime/stage_runner.h"
 #include "worker/runtime/stop_signal.h"
 #include "worker/runtime/tensor.h"
@@ -43,8 +45,11 @@ struct WalkTimes {
   std::map<std::pair<int, ActionKind>, ActionTimes> actions;
 };
 
-// The tensor that a send or a receive is about. REQUIRES: not a compute action.
-BoundaryKey KeyOf(const Action& action, uint64_t pass);
+// The tensors that a send or a receive is about, in the boundary's order. REQUIRES: not a compute action.
+std::vector<BoundaryKey> KeysOf(const Action& action, uint64_t pass, const BoundaryBounds& bounds);
+
+// The stage that consumes what the action is about, and the way it goes; it names no tensor. REQUIRES: as KeysOf.
+BoundaryKey BoundaryOf(const Action& action);
 
 // "step 12", "evaluation batch 0", "generation".
 std::string ToText(const Pass& pass);
@@ -52,8 +57,8 @@ std::string ToText(const Pass& pass);
 // Runs every action of the list, in order: receives, computes, sends. BeginPass and EndPass are the caller's.
 // Errors: the runner's and the port's, with rank-local place ("step 12, action 1F3") before the message; the stop
 //         signal's reason, within one action of its coming.
-absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, StageRunner* runner, TensorPort* port,
-                                   const StopSignal& stop, Clock* clock);
+absl::StatusOr<WalkTimes> WalkPass(const ActionList& list, const Pass& pass, const BoundaryBounds& bounds,
+                                   StageRunner* runner, TensorPort* port, const StopSignal& stop, Clock* clock);
 
 }  // namespace penstock
 

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/micro_batch.h"
 #include "common/status_macros.h"
+#include "model/boundary.h"
 #include "model/model_info.h"
 
 namespace penstock {
@@ -23,9 +26,11 @@ uint64_t Mix(uint64_t value) {
 }
 
 uint64_t Seed(const BoundaryKey& key) {
+  uint64_t name = 0;
+  for (const char c : key.tensor) name = Mix(name ^ static_cast<unsigned char>(c));
   const uint64_t place = static_cast<uint64_t>(key.stage) << 34 | static_cast<uint64_t>(key.micro_batch) << 2 |
                          static_cast<uint64_t>(key.direction);
-  return Mix(key.pass ^ Mix(place));
+  return Mix(key.pass ^ Mix(place ^ name));
 }
 
 class FakeRank final : public LoadedRank {
@@ -34,7 +39,10 @@ class FakeRank final : public LoadedRank {
            std::shared_ptr<std::atomic<int>> live)
       : request_(request), model_(std::move(model)), before_(std::move(before)), live_(std::move(live)) {
     ++*live_;
-    for (const v1::Stage& stage : request_.plan().stages()) own_stages_ += stage.rank() == request_.rank();
+    for (const v1::Stage& stage : request_.plan().stages()) {
+      own_stages_ += stage.rank() == request_.rank();
+      boundaries_.push_back(TensorsAcross(model_, static_cast<int>(stage.end_layer())));
+    }
     for (const v1::Action& action : request_.plan().train(static_cast<int>(request_.rank())).actions()) {
       if (action.kind() == v1::ACTION_RECOMPUTE) recomputed_.emplace(action.stage(), action.micro_batch());
     }
@@ -46,6 +54,7 @@ class FakeRank final : public LoadedRank {
     in_pass_ = true;
     pass_ = pass;
     inputs_.clear();
+    taken_.clear();
     done_.clear();
     weight_gradients_ = 0;
     return absl::OkStatus();
@@ -78,36 +87,43 @@ class FakeRank final : public LoadedRank {
     return Compute({stage, ActionKind::kRecompute, micro_batch});
   }
 
-  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override {
+  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch,
+                                        const std::string& tensor) override {
     const bool forward = direction == v1::DIRECTION_FORWARD;
     if (!Did(stage, forward ? ActionKind::kForward : ActionKind::kInputGradient, micro_batch)) {
       return Fault("TakeOutput of what was not computed");
     }
-    if (IsHere(forward ? stage + 1 : stage - 1)) return Fault("TakeOutput for a stage of the same rank");
-    const uint32_t end = request_.plan().stages(forward ? stage : stage - 1).end_layer();
-    const TensorType& type = model_.layers[end - 1].output;
-    TensorView view;
-    view.meta.dtype = type.dtype;
-    view.meta.shape = {Samples(micro_batch)};
-    view.meta.shape.insert(view.meta.shape.end(), type.shape.begin(), type.shape.end());
-    view.bytes = static_cast<size_t>(Samples(micro_batch) * type.Bytes());
-    std::shared_ptr<char[]> data(new char[view.bytes]);
-    FillPattern({pass_.number, forward ? stage + 1 : stage - 1, direction, micro_batch, "x"}, data.get(), view.bytes);
-    view.data = data.get();
-    view.owner = data;
-    return view;
+    const int to = forward ? stage + 1 : stage - 1;
+    if (IsHere(to)) return Fault("TakeOutput for a stage of the same rank");
+    if (!taken_.insert({to, direction, micro_batch, tensor}).second) return Fault("an output taken twice");
+    for (const BoundaryTensor& across : Across(to, direction)) {
+      if (across.name != tensor) continue;
+      TensorView view;
+      view.meta.dtype = across.type.dtype;
+      view.meta.shape = {Samples(micro_batch)};
+      view.meta.shape.insert(view.meta.shape.end(), across.type.shape.begin(), across.type.shape.end());
+      view.bytes = static_cast<size_t>(Samples(micro_batch) * across.type.Bytes());
+      std::shared_ptr<char[]> data(new char[view.bytes]);
+      FillPattern({pass_.number, to, direction, micro_batch, tensor}, data.get(), view.bytes);
+      view.data = data.get();
+      view.owner = data;
+      return view;
+    }
+    return Fault(absl::StrCat("TakeOutput of '", tensor, "', which does not cross here"));
   }
 
-  absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) override {
-    if (!HasPattern({pass_.number, stage, direction, micro_batch, "x"}, tensor.data.get(), tensor.bytes)) {
+  absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, const std::string& tensor,
+                         ReceivedTensor received) override {
+    if (!HasPattern({pass_.number, stage, direction, micro_batch, tensor}, received.data.get(), received.bytes)) {
       return Fault("another tensor's bytes, or damaged ones");
     }
-    if (!inputs_.insert({stage, direction, micro_batch}).second) return Fault("an input given twice");
+    if (!inputs_.insert({stage, direction, micro_batch, tensor}).second) return Fault("an input given twice");
     return absl::OkStatus();
   }
 
   absl::StatusOr<PassResult> EndPass() override {
     if (!in_pass_ || !inputs_.empty()) return Fault("EndPass with inputs left, or outside a pass");
+    PENSTOCK_RETURN_IF_ERROR(CheckAllTaken());
     in_pass_ = false;
     if (pass_.mode == v1::PASS_TRAIN && weight_gradients_ != own_stages_ * request_.plan().micro_batches()) {
       return Fault("EndPass before every WeightGradient");
@@ -154,6 +170,21 @@ class FakeRank final : public LoadedRank {
     return absl::InternalError(absl::StrCat("fake rank ", request_.rank(), ": ", what));
   }
 
+  // What a stage made for another rank must have been taken, every tensor of it.
+  absl::Status CheckAllTaken() const {
+    for (const auto& [stage, kind, micro_batch] : done_) {
+      const bool forward = kind == ActionKind::kForward;
+      const int to = forward ? stage + 1 : stage - 1;
+      if (!forward && kind != ActionKind::kInputGradient) continue;
+      if (to < 0 || to == request_.plan().stages_size() || IsHere(to)) continue;
+      const v1::Direction direction = forward ? v1::DIRECTION_FORWARD : v1::DIRECTION_BACKWARD;
+      for (const BoundaryTensor& across : Across(to, direction)) {
+        if (!taken_.contains({to, direction, micro_batch, across.name})) return Fault("EndPass with an output left");
+      }
+    }
+    return absl::OkStatus();
+  }
+
   bool IsHere(int stage) const { return request_.plan().stages(stage).rank() == request_.rank(); }
   bool Did(int stage, ActionKind kind, int micro_batch) const { return done_.contains({stage, kind, micro_batch}); }
 
@@ -161,11 +192,22 @@ class FakeRank final : public LoadedRank {
   absl::Status TakeInput(int stage, v1::Direction direction, int micro_batch) {
     const bool forward = direction == v1::DIRECTION_FORWARD;
     const int from = forward ? stage - 1 : stage + 1;
-    const bool there = IsHere(from)
-                           ? Did(from, forward ? ActionKind::kForward : ActionKind::kInputGradient, micro_batch)
-                           : inputs_.erase({stage, direction, micro_batch}) > 0;
+    bool there = !IsHere(from) || Did(from, forward ? ActionKind::kForward : ActionKind::kInputGradient, micro_batch);
+    for (const BoundaryTensor& across : Across(stage, direction)) {
+      there = there && (IsHere(from) || inputs_.erase({stage, direction, micro_batch, across.name}) > 0);
+    }
     if (there) return absl::OkStatus();
     return Fault(forward ? "Forward without input" : "InputGradient without gradient");
+  }
+
+  // What `stage` consumes that goes this way.
+  std::vector<BoundaryTensor> Across(int stage, v1::Direction direction) const {
+    if (direction == v1::DIRECTION_FORWARD) return boundaries_[stage - 1];
+    std::vector<BoundaryTensor> gradients;
+    for (const BoundaryTensor& tensor : boundaries_[stage]) {
+      if (tensor.has_gradient) gradients.push_back(tensor);
+    }
+    return gradients;
   }
 
   absl::Status Compute(const Action& action) {
@@ -190,14 +232,17 @@ class FakeRank final : public LoadedRank {
 
   const v1::LoadRequest request_;
   const ModelInfo model_;
+  std::vector<std::vector<BoundaryTensor>> boundaries_;  // by stage: what crosses the cut behind it
   const FakeDevice::BeforeAction before_;
   const std::shared_ptr<std::atomic<int>> live_;
   uint64_t step_ = 0;
   bool in_pass_ = false;
   Pass pass_;
-  std::set<std::tuple<int, v1::Direction, int>> inputs_;  // given and not used yet
-  std::set<std::tuple<int, ActionKind, int>> done_;       // computed in this pass
-  uint32_t weight_gradients_ = 0;                         // of this pass
+  using Tensor = std::tuple<int, v1::Direction, int, std::string>;
+  std::set<Tensor> inputs_;                          // given and not used yet
+  std::set<Tensor> taken_;                           // taken in this pass
+  std::set<std::tuple<int, ActionKind, int>> done_;  // computed in this pass
+  uint32_t weight_gradients_ = 0;                    // of this pass
   uint32_t own_stages_ = 0;
   std::set<std::pair<int, int>> recomputed_;  // stages and micro-batches that the training list recomputes
 };

@@ -22,7 +22,9 @@ class ProbeRank final : public LoadedRank {
   absl::Status InputGradient(int stage, int) override { return Delay(LayerOf(stage).delay().input_grad_us()); }
   absl::Status WeightGradient(int, int) override { return absl::OkStatus(); }
   absl::Status Recompute(int, int) override { return absl::OkStatus(); }
-  absl::Status GiveInput(int, v1::Direction, int, ReceivedTensor) override { return absl::OkStatus(); }
+  absl::Status GiveInput(int, v1::Direction, int, const std::string&, ReceivedTensor) override {
+    return absl::OkStatus();
+  }
   absl::StatusOr<PassResult> EndPass() override { return PassResult(); }
   absl::Status Update(const v1::StepDecision&) override { return absl::OkStatus(); }
   void Discard() override {}
@@ -30,8 +32,10 @@ class ProbeRank final : public LoadedRank {
   v1::LoadReply Describe() const override { return {}; }
 
   // The same memory every time: filling it is not what is measured.
-  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override {
+  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch,
+                                        const std::string&) override {
     const int boundary = direction == v1::DIRECTION_FORWARD ? stage : stage - 1;
+    // A probe's model is a chain: what crosses is the output of the layer before the cut.
     const TensorType& type = model_.layers[request_.plan().stages(boundary).end_layer() - 1].output;
     const int64_t samples =
         MicroBatch(request_.spec().train().batch_size(), request_.plan().micro_batches(), micro_batch).size();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -15,7 +17,7 @@ namespace {
 
 // Whether a send or a receive has its other end on another rank: between stages of one rank nothing is sent.
 bool CrossesRanks(const RankPlan& plan, const Action& action) {
-  const BoundaryKey key = KeyOf(action, 0);
+  const BoundaryKey key = BoundaryOf(action);
   const std::optional<int> source = plan.identity.SourceStage(key);
   return source.has_value() && plan.identity.rank_of_stage[*source] != plan.identity.rank_of_stage[key.stage];
 }
@@ -85,8 +87,10 @@ std::vector<ExpectedTensor> ExpectedTensors(const RankPlan& plan, const ActionLi
   std::vector<ExpectedTensor> expected;
   for (const Action& action : list) {
     if (!IsRecv(action.kind)) continue;
-    const BoundaryKey key = KeyOf(action, 0);
-    expected.push_back({.key = key, .bytes = plan.bounds.MaxBytes(key.stage, key.direction)});
+    for (BoundaryKey& key : KeysOf(action, 0, plan.bounds)) {
+      const size_t bytes = plan.bounds.MaxBytes(key);
+      expected.push_back({.key = std::move(key), .bytes = bytes});
+    }
   }
   return expected;
 }
@@ -95,8 +99,9 @@ std::map<LinkKey, std::vector<BoundaryKey>> SentTensors(const RankPlan& plan, co
   std::map<LinkKey, std::vector<BoundaryKey>> sent;
   for (const Action& action : list) {
     if (!IsSend(action.kind)) continue;
-    const BoundaryKey key = KeyOf(action, 0);
-    sent[{plan.identity.rank_of_stage[key.stage], key.direction}].push_back(key);
+    for (BoundaryKey& key : KeysOf(action, 0, plan.bounds)) {
+      sent[{plan.identity.rank_of_stage[key.stage], key.direction}].push_back(std::move(key));
+    }
   }
   return sent;
 }
@@ -105,19 +110,22 @@ size_t CreditBudget(const RankPlan& plan) {
   absl::flat_hash_map<BoundaryKey, size_t> held;
   size_t total = 0, peak = 0, largest = 0;
   const auto free = [&](const Action& action, v1::Direction direction) {
-    const auto found = held.find(
-        BoundaryKey{.stage = action.stage, .direction = direction, .micro_batch = action.micro_batch, .tensor = "x"});
-    if (found == held.end()) return;  // it came from a stage of this rank
-    total -= found->second;
-    held.erase(found);
+    for (const std::string& tensor : plan.bounds.Tensors(action.stage, direction)) {
+      const auto found = held.find(BoundaryKey{
+          .stage = action.stage, .direction = direction, .micro_batch = action.micro_batch, .tensor = tensor});
+      if (found == held.end()) return;  // it came from a stage of this rank
+      total -= found->second;
+      held.erase(found);
+    }
   };
   for (const Action& action : plan.train) {
     if (IsRecv(action.kind)) {
-      const BoundaryKey key = KeyOf(action, 0);
-      const size_t bytes = plan.bounds.MaxBytes(key.stage, key.direction);
-      held[key] = bytes;
-      total += bytes;
-      largest = std::max(largest, bytes);
+      for (const BoundaryKey& key : KeysOf(action, 0, plan.bounds)) {
+        const size_t bytes = plan.bounds.MaxBytes(key);
+        held[key] = bytes;
+        total += bytes;
+        largest = std::max(largest, bytes);
+      }
     }
     peak = std::max(peak, total);
     // The input gradient needs both; the first layer's weight gradient may need the stage's input and the last one's

@@ -24,8 +24,8 @@ absl::StatusOr<PassOutcome> RunPass(const RunContext& context, const Pass& pass)
   PENSTOCK_RETURN_IF_ERROR(context.links->BeginPass());
   PENSTOCK_RETURN_IF_ERROR(Annotate(context.rank->BeginPass(pass), ToText(pass)));
   PassOutcome outcome;
-  PENSTOCK_ASSIGN_OR_RETURN(outcome.times, WalkPass(context.plan->ListFor(pass.mode), pass, context.rank, context.links,
-                                                    *context.stop, context.clock));
+  PENSTOCK_ASSIGN_OR_RETURN(outcome.times, WalkPass(context.plan->ListFor(pass.mode), pass, context.plan->bounds,
+                                                    context.rank, context.links, *context.stop, context.clock));
   absl::StatusOr<PassResult> result = context.rank->EndPass();
   if (!result.ok()) return Annotate(result.status(), ToText(pass));
   outcome.result = *std::move(result);

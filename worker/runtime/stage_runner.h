@@ -60,13 +60,17 @@ class StageRunner {
   // nothing but that input.
   virtual absl::Status Recompute(int stage, int micro_batch) = 0;
 
-  // Hands out what Forward (direction forward, for stage + 1) or InputGradient (direction backward, for stage - 1) of
-  // `stage` left, and forgets it. The view points at the tensor's own memory. A stage on this rank takes what its
-  // neighbour left by itself: for that there is neither TakeOutput nor GiveInput.
-  virtual absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) = 0;
+  // Hands out a tensor that Forward (direction forward, for stage + 1) or InputGradient (direction backward, for
+  // stage - 1) of `stage` left, and forgets it. The view points at the tensor's own memory. A stage on this rank takes
+  // what its neighbour left by itself: for that there is neither TakeOutput nor GiveInput.
+  // Args: tensor: its name at that boundary.
+  virtual absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch,
+                                                const std::string& tensor) = 0;
 
-  // Gives `stage` the activation (forward) or the gradient (backward) that it waits for.
-  virtual absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) = 0;
+  // Gives `stage` an activation (forward) or a gradient (backward) that it waits for.
+  // Args: tensor: its name at that boundary.
+  virtual absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, const std::string& tensor,
+                                 ReceivedTensor received) = 0;
 
   // After the last action of a pass. Training: gradients are summed and stay until Update or Discard.
   virtual absl::StatusOr<PassResult> EndPass() = 0;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/philox.h"
+#include "model/boundary.h"
 #include "worker/torch/loss.h"
 
 namespace penstock {
@@ -49,16 +50,17 @@ LayerTrial::LayerTrial(const v1::JobSpec& spec, const ModelInfo& model, int laye
   for (const auto& [name, buffer] : store_.buffers()) parts_.buffers[name] = buffer;
   std::vector<NamedLayer> functions;
   functions.push_back({info_.name, BuildLayer(spec.model().layers(layer), &parts_)});
-  stage_ = std::make_unique<Stage>(std::move(functions), /*first=*/layer == 0);
+  stage_ = std::make_unique<Stage>(std::move(functions), WiringOfOne(info_));
   stage_->BeginPass(rounds);
   for (const auto& statistics : parts_.statistics) statistics->Begin(rounds);
-  input_ = MakeInput();
+  inputs_.push_back(MakeInput(info_.input));
+  for (const TensorType& type : info_.more_inputs) inputs_.push_back(MakeInput(type));
 }
 
-at::Tensor LayerTrial::MakeInput() const {
-  std::vector<int64_t> shape = info_.input.shape;
+at::Tensor LayerTrial::MakeInput(const TensorType& type) const {
+  std::vector<int64_t> shape = type.shape;
   shape.insert(shape.begin(), samples_);
-  const bool tokens = info_.input.dtype == v1::DTYPE_INT64;
+  const bool tokens = type.dtype == v1::DTYPE_INT64;
   return (tokens ? Integers(std::move(shape), vocab_) : Normals(std::move(shape), "input")).to(device_);
 }
 
@@ -92,13 +94,14 @@ void LayerTrial::Run() {
   context.micro_batch = round_;
   context.training = true;
   const uint64_t before = memory_->AllocatedBytes();
-  at::Tensor x = input_.clone();
+  std::vector<at::Tensor> inputs;
+  for (const at::Tensor& input : inputs_) inputs.push_back(input.clone());
   at::Tensor target, gradient;
   Tape loss_tape;
 
   memory_->ResetPeak();
-  const absl::Duration start = After(x);
-  at::Tensor output = stage_->Forward(std::move(x), context, Keep::kEverything);
+  const absl::Duration start = After(inputs.back());
+  at::Tensor output = std::move(stage_->Forward(std::move(inputs), context, Keep::kEverything).front());
   absl::Duration forward_end = After(output);
   absl::Duration forward = forward_end - start;
   if (loss_ != v1::LOSS_UNSPECIFIED) {
@@ -115,9 +118,11 @@ void LayerTrial::Run() {
 
   const absl::Duration backward_start = After(gradient);
   if (loss_ != v1::LOSS_UNSPECIFIED) gradient = LossGradient(loss_, /*share=*/1, &loss_tape);
-  at::Tensor input_gradient = stage_->InputGradient(std::move(gradient), context);
-  const absl::Duration backward_middle = After(input_gradient);
-  input_gradient.reset();
+  std::vector<at::Tensor> gradients;
+  gradients.push_back(std::move(gradient));
+  gradients = stage_->InputGradient(std::move(gradients), context);
+  const absl::Duration backward_middle = After(gradients.back());
+  gradients.clear();
   const uint64_t deferred = memory_->AllocatedBytes() - before - (target.defined() ? target.nbytes() : 0);
   const absl::Duration weight_start = clock_->Monotonic();
   stage_->WeightGradient(context.micro_batch);

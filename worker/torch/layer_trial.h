@@ -43,7 +43,7 @@ class LayerTrial {
  private:
   // The clock, once the device has done all that `tensor` depends on.
   absl::Duration After(const at::Tensor& tensor) const;
-  at::Tensor MakeInput() const;
+  at::Tensor MakeInput(const TensorType& type) const;
   at::Tensor MakeTarget(const at::Tensor& output) const;
   // The highest mark since the last call of it.
   uint64_t TakePeak();
@@ -58,7 +58,7 @@ class LayerTrial {
   ParameterStore store_;
   LayerParts parts_;
   std::unique_ptr<Stage> stage_;
-  at::Tensor input_;
+  std::vector<at::Tensor> inputs_;  // what it reads
 
   int round_ = 0;
   absl::Duration spent_;

@@ -67,8 +67,8 @@ void HashLayers(Inputs* inputs, Sha256* sha) {
   Parameter wide = inputs->NextParameter({256, 384});
   HashFunction(MakeLinear({&wide, nullptr}).get(), {&wide}, inputs->Next({128, 384}), sha);
   Parameter kernel = inputs->NextParameter({19, 3, 3, 3}), kernel_bias = inputs->NextParameter({19});
-  HashFunction(MakeConv2d(&kernel, &kernel_bias, 1, 1).get(), {&kernel, &kernel_bias}, inputs->Next({5, 3, 13, 11}),
-               sha);
+  HashFunction(MakeConvolution(&kernel, &kernel_bias, {{1, 1}, {1, 1}, {1, 1}, false, {0, 0}, 1}).get(),
+               {&kernel, &kernel_bias}, inputs->Next({5, 3, 13, 11}), sha);
   Parameter scale = inputs->NextParameter({61}), shift = inputs->NextParameter({61});
   HashFunction(MakeLayerNorm(&scale, &shift, 1e-5).get(), {&scale, &shift}, inputs->Next({37, 61}), sha);
   for (Activation activation : {Activation::kGeluTanh, Activation::kSilu, Activation::kTanh}) {

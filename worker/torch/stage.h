@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "model/boundary.h"
 #include "worker/torch/gradient_order.h"
 #include "worker/torch/layers/functions.h"
 
@@ -32,23 +33,24 @@ enum class Keep {
 
 class Stage {
  public:
-  // Args: first: the stage holds the model's first layer, whose input needs no gradient.
-  Stage(std::vector<NamedLayer> layers, bool first) : layers_(std::move(layers)), first_(first) {}
+  // Args: wiring: of `layers`.
+  Stage(std::vector<NamedLayer> layers, Wiring wiring) : layers_(std::move(layers)), wiring_(std::move(wiring)) {}
 
   // Forgets what earlier passes left.
   void BeginPass(int micro_batches);
 
-  // Returns: the output, contiguous.
-  at::Tensor Forward(at::Tensor x, const LayerContext& context, Keep keep);
+  // Args:    inputs: the wiring's.
+  // Returns: the wiring's outputs, contiguous. One that is an input too only passes through.
+  std::vector<at::Tensor> Forward(std::vector<at::Tensor> inputs, const LayerContext& context, Keep keep);
 
   // Forward once more, keeping everything now. REQUIRES: HasInput(context.micro_batch).
-  // Returns: the output again, the same bits.
-  at::Tensor Recompute(LayerContext context);
+  // Returns: the outputs again, the same bits; one that only passes through is undefined.
+  std::vector<at::Tensor> Recompute(LayerContext context);
 
-  // Args:    gradient: of the output; undefined where there is none.
-  // Returns: the gradient of the input, contiguous; undefined where there is none.
+  // Args:    gradients: of the outputs; undefined where there is none.
+  // Returns: the gradients of the inputs, contiguous; undefined where there is none.
   // REQUIRES: HasTapes(context.micro_batch).
-  at::Tensor InputGradient(at::Tensor gradient, LayerContext context);
+  std::vector<at::Tensor> InputGradient(std::vector<at::Tensor> gradients, LayerContext context);
 
   // REQUIRES: HasFactors(micro_batch).
   void WeightGradient(int micro_batch) { gradients_.WeightGradients(micro_batch); }
@@ -62,13 +64,16 @@ class Stage {
   const std::string& layer() const { return layers_[running_].name; }
 
  private:
-  at::Tensor RunLayers(at::Tensor x, const LayerContext& context, std::vector<Tape>* tapes);
+  std::vector<at::Tensor> RunLayers(std::vector<at::Tensor> inputs, const LayerContext& context,
+                                    std::vector<Tape>* tapes);
+  // Those of the inputs that a layer here reads.
+  std::vector<at::Tensor> ReadHere(const std::vector<at::Tensor>& inputs) const;
 
   const std::vector<NamedLayer> layers_;
-  const bool first_;
-  size_t running_ = 0;
-  std::map<int, at::Tensor> inputs_;        // by micro-batch: Recompute's
-  std::map<int, std::vector<Tape>> tapes_;  // by micro-batch, then layer
+  const Wiring wiring_;
+  int running_ = 0;
+  std::map<int, std::vector<at::Tensor>> inputs_;  // by micro-batch: Recompute's
+  std::map<int, std::vector<Tape>> tapes_;         // by micro-batch, then layer
   GradientOrder gradients_;
 };
 

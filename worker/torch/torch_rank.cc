@@ -87,22 +87,32 @@ absl::Status TorchRank::CheckMemoryLimit() const {
       absl::StrCat("out of memory: ", allocated, " bytes are in use, the worker's limit is ", limit));
 }
 
+absl::StatusOr<std::vector<at::Tensor>> TorchRank::TakeInputs(int stage, int micro_batch) {
+  std::vector<at::Tensor> inputs;
+  if (IsFirst(stage)) {
+    PENSTOCK_ASSIGN_OR_RETURN(at::Tensor input, reader_->Inputs(micro_batch));
+    inputs.push_back(input.to(device_));
+    return inputs;
+  }
+  for (const BoundaryTensor& tensor : boundaries_[stage]) {
+    PENSTOCK_ASSIGN_OR_RETURN(inputs.emplace_back(),
+                              TakeEdge({stage, v1::DIRECTION_FORWARD, micro_batch, tensor.source}));
+  }
+  return inputs;
+}
+
 absl::Status TorchRank::RunForward(int stage, int micro_batch) {
   PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
-  at::Tensor input;
-  if (IsFirst(stage)) {
-    PENSTOCK_ASSIGN_OR_RETURN(input, reader_->Inputs(micro_batch));
-    input = input.to(device_);
-  } else {
-    PENSTOCK_ASSIGN_OR_RETURN(input, TakeEdge({stage, v1::DIRECTION_FORWARD, micro_batch}));
-  }
+  PENSTOCK_ASSIGN_OR_RETURN(std::vector<at::Tensor> inputs, TakeInputs(stage, micro_batch));
   const Keep keep = pass_.mode != v1::PASS_TRAIN                  ? Keep::kNothing
                     : recomputed_.count({stage, micro_batch}) > 0 ? Keep::kInput
                                                                   : Keep::kEverything;
-  at::Tensor output = own->Forward(std::move(input), Context(micro_batch), keep);
+  std::vector<at::Tensor> outputs = own->Forward(std::move(inputs), Context(micro_batch), keep);
   PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
-  if (IsLast(stage)) return FinishLastStage(micro_batch, output, keep);
-  Leave({stage + 1, v1::DIRECTION_FORWARD, micro_batch}, std::move(output));
+  if (IsLast(stage)) return FinishLastStage(micro_batch, outputs.front(), keep);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Leave({stage + 1, v1::DIRECTION_FORWARD, micro_batch, boundaries_[stage + 1][i].source}, std::move(outputs[i]));
+  }
   return absl::OkStatus();
 }
 
@@ -141,26 +151,39 @@ absl::Status TorchRank::SampleNextToken(const at::Tensor& output) {
 absl::Status TorchRank::RunRecompute(int stage, int micro_batch) {
   PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
   if (!own->HasInput(micro_batch)) return absl::InternalError("its forward has not run, or kept more than its input");
-  const at::Tensor output = own->Recompute(Context(micro_batch));
+  const std::vector<at::Tensor> outputs = own->Recompute(Context(micro_batch));
   PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
   if (!IsLast(stage)) return absl::OkStatus();
   // The loss itself was counted by the forward pass; its gradient needs what was not kept then.
-  return Loss(micro_batch, output, &loss_tapes_[micro_batch]).status();
+  return Loss(micro_batch, outputs.front(), &loss_tapes_[micro_batch]).status();
+}
+
+absl::StatusOr<std::vector<at::Tensor>> TorchRank::TakeGradients(int stage, int micro_batch) {
+  std::vector<at::Tensor> gradients;
+  if (IsLast(stage)) {
+    gradients.push_back(LossGradient(spec_.model().loss(), Share(micro_batch), &loss_tapes_[micro_batch]));
+    loss_tapes_.erase(micro_batch);
+    return gradients;
+  }
+  for (const BoundaryTensor& tensor : boundaries_[stage + 1]) {
+    at::Tensor& gradient = gradients.emplace_back();
+    if (!tensor.has_gradient) continue;
+    PENSTOCK_ASSIGN_OR_RETURN(gradient, TakeEdge({stage, v1::DIRECTION_BACKWARD, micro_batch, tensor.source}));
+  }
+  return gradients;
 }
 
 absl::Status TorchRank::RunInputGradient(int stage, int micro_batch) {
   PENSTOCK_ASSIGN_OR_RETURN(Stage* const own, OwnStage(stage));
   if (!own->HasTapes(micro_batch)) return absl::InternalError("its forward, or its recompute, has not run");
-  at::Tensor gradient;
-  if (IsLast(stage)) {
-    gradient = LossGradient(spec_.model().loss(), Share(micro_batch), &loss_tapes_[micro_batch]);
-    loss_tapes_.erase(micro_batch);
-  } else {
-    PENSTOCK_ASSIGN_OR_RETURN(gradient, TakeEdge({stage, v1::DIRECTION_BACKWARD, micro_batch}));
-  }
-  at::Tensor input_gradient = own->InputGradient(std::move(gradient), Context(micro_batch));
+  PENSTOCK_ASSIGN_OR_RETURN(std::vector<at::Tensor> gradients, TakeGradients(stage, micro_batch));
+  gradients = own->InputGradient(std::move(gradients), Context(micro_batch));
   PENSTOCK_RETURN_IF_ERROR(CheckMemoryLimit());
-  if (!IsFirst(stage)) Leave({stage - 1, v1::DIRECTION_BACKWARD, micro_batch}, std::move(input_gradient));
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const BoundaryTensor& tensor = boundaries_[stage][i];
+    if (!tensor.has_gradient) continue;
+    Leave({stage - 1, v1::DIRECTION_BACKWARD, micro_batch, tensor.source}, std::move(gradients[i]));
+  }
   return absl::OkStatus();
 }
 
@@ -171,9 +194,26 @@ absl::Status TorchRank::RunWeightGradient(int stage, int micro_batch) {
   return CheckMemoryLimit();
 }
 
-std::string TorchRank::Describe(const Edge& edge) {
-  return absl::StrCat("the ", edge.direction == v1::DIRECTION_FORWARD ? "activation" : "gradient", " for stage ",
-                      edge.stage, ", micro-batch ", edge.micro_batch);
+std::string TorchRank::Describe(const Edge& edge) const {
+  const bool forward = edge.direction == v1::DIRECTION_FORWARD;
+  std::string text = absl::StrCat("the ", forward ? "activation" : "gradient", " for stage ", edge.stage,
+                                  ", micro-batch ", edge.micro_batch);
+  const std::vector<BoundaryTensor>& across = boundaries_[forward ? edge.stage : edge.stage + 1];
+  for (const BoundaryTensor& tensor : across) {
+    if (across.size() > 1 && tensor.source == edge.source) absl::StrAppend(&text, ", of '", tensor.name, "'");
+  }
+  return text;
+}
+
+absl::StatusOr<TorchRank::Edge> TorchRank::FindEdge(int stage, v1::Direction direction, int micro_batch,
+                                                    const std::string& tensor) const {
+  const int cut = direction == v1::DIRECTION_FORWARD ? stage : stage + 1;  // the stage behind it
+  if (cut >= 1 && cut < stage_count()) {
+    for (const BoundaryTensor& across : boundaries_[cut]) {
+      if (across.name == tensor) return Edge{stage, direction, micro_batch, across.source};
+    }
+  }
+  return absl::InvalidArgumentError(absl::StrCat("no tensor '", tensor, "' crosses the cut before stage ", cut));
 }
 
 absl::StatusOr<at::Tensor> TorchRank::TakeEdge(const Edge& edge) {
@@ -186,26 +226,29 @@ absl::StatusOr<at::Tensor> TorchRank::TakeEdge(const Edge& edge) {
   return tensor;
 }
 
-absl::StatusOr<TensorView> TorchRank::TakeOutput(int stage, v1::Direction direction, int micro_batch) {
+absl::StatusOr<TensorView> TorchRank::TakeOutput(int stage, v1::Direction direction, int micro_batch,
+                                                 const std::string& tensor) {
   TensorView view;
   const absl::Status taken =
       RunTorch([&] { return Where(stage, "sending", micro_batch); },
                [&]() -> absl::Status {
                  const int to = direction == v1::DIRECTION_FORWARD ? stage + 1 : stage - 1;
-                 PENSTOCK_ASSIGN_OR_RETURN(at::Tensor tensor, TakeEdge({to, direction, micro_batch}));
-                 if (!tensor.defined()) return absl::InternalError("tokens have no gradient to send");
-                 view = ToView(std::move(tensor));
+                 PENSTOCK_ASSIGN_OR_RETURN(const Edge edge, FindEdge(to, direction, micro_batch, tensor));
+                 PENSTOCK_ASSIGN_OR_RETURN(at::Tensor made, TakeEdge(edge));
+                 if (!made.defined()) return absl::InternalError("tokens have no gradient to send");
+                 view = ToView(std::move(made));
                  return absl::OkStatus();
                });
   if (!taken.ok()) return taken;
   return view;
 }
 
-absl::Status TorchRank::GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) {
+absl::Status TorchRank::GiveInput(int stage, v1::Direction direction, int micro_batch, const std::string& tensor,
+                                  ReceivedTensor received) {
   return RunTorch([&] { return Where(stage, "receiving", micro_batch); },
                   [&]() -> absl::Status {
-                    PENSTOCK_ASSIGN_OR_RETURN(edges_[Edge({stage, direction, micro_batch})],
-                                              FromReceived(std::move(tensor), device_, memory_));
+                    PENSTOCK_ASSIGN_OR_RETURN(const Edge edge, FindEdge(stage, direction, micro_batch, tensor));
+                    PENSTOCK_ASSIGN_OR_RETURN(edges_[edge], FromReceived(std::move(received), device_, memory_));
                     return absl::OkStatus();
                   });
 }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "model/boundary.h"
 #include "proto/worker.pb.h"
 #include "worker/device/device_memory.h"
 #include "worker/runtime/stage_runner.h"
@@ -37,8 +38,10 @@ class TorchRank final : public LoadedRank {
   absl::Status InputGradient(int stage, int micro_batch) override;
   absl::Status WeightGradient(int stage, int micro_batch) override;
   absl::Status Recompute(int stage, int micro_batch) override;
-  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch) override;
-  absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, ReceivedTensor tensor) override;
+  absl::StatusOr<TensorView> TakeOutput(int stage, v1::Direction direction, int micro_batch,
+                                        const std::string& tensor) override;
+  absl::Status GiveInput(int stage, v1::Direction direction, int micro_batch, const std::string& tensor,
+                         ReceivedTensor received) override;
   absl::StatusOr<PassResult> EndPass() override;
   absl::Status Update(const v1::StepDecision& decision) override;
   void Discard() override;
@@ -48,11 +51,12 @@ class TorchRank final : public LoadedRank {
   MemoryUse TrainingMemory() const override { return memory_use_; }
 
  private:
-  // A tensor at the edge of a stage: its input, or the gradient of its output.
+  // A tensor at the edge of a stage: one of its inputs, or the gradient of one of its outputs.
   struct Edge {
     int stage;
     v1::Direction direction;
     int micro_batch;
+    int source;  // BoundaryTensor's
     friend auto operator<=>(const Edge&, const Edge&) = default;
   };
 
@@ -83,7 +87,13 @@ class TorchRank final : public LoadedRank {
   absl::StatusOr<double> Loss(int micro_batch, const at::Tensor& output, Tape* tape);
   absl::Status SampleNextToken(const at::Tensor& output);
   absl::StatusOr<at::Tensor> TakeEdge(const Edge& edge);
-  static std::string Describe(const Edge& edge);
+  // The edge of a boundary's tensor. Errors: InvalidArgument: the boundary has none of this name.
+  absl::StatusOr<Edge> FindEdge(int stage, v1::Direction direction, int micro_batch, const std::string& tensor) const;
+  std::string Describe(const Edge& edge) const;
+  // What the stage reads: of the data set, or what came.
+  absl::StatusOr<std::vector<at::Tensor>> TakeInputs(int stage, int micro_batch);
+  // The gradients of what the stage left for the next one; undefined ones for what has none.
+  absl::StatusOr<std::vector<at::Tensor>> TakeGradients(int stage, int micro_batch);
   // Leaves what a stage made for its neighbour, `to`.
   void Leave(const Edge& to, at::Tensor tensor) { edges_[to] = std::move(tensor); }
   absl::StatusOr<PassResult> RunEndPass();
@@ -97,8 +107,10 @@ class TorchRank final : public LoadedRank {
   std::unique_ptr<RankState> state_;
   LayerParts parts_;
   std::map<int, std::unique_ptr<Stage>> stages_;  // this rank's, by number
-  std::set<std::pair<int, int>> recomputed_;      // stages and micro-batches that the training list runs R for
-  std::optional<BatchReader> reader_;             // where the first or last stage is here
+  // By stage what crosses the cut before it; and the last layer's output, behind the last one.
+  std::vector<std::vector<BoundaryTensor>> boundaries_;
+  std::set<std::pair<int, int>> recomputed_;  // stages and micro-batches that the training list runs R for
+  std::optional<BatchReader> reader_;         // where the first or last stage is here
   v1::LoadReply description_;
 
   // The pass under way.

@@ -86,6 +86,7 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
   for (const auto& [name, buffer] : state_->store().buffers()) parts_.buffers[name] = buffer;
   for (int number = 0; number < stage_count(); ++number) {
     const v1::Stage& stage = plan_.stages(number);
+    boundaries_.push_back(TensorsAcross(model, static_cast<int>(stage.first_layer())));
     if (stage.rank() != rank_) continue;
     v1::StageState* described = description_.add_stages();
     described->set_stage(number);
@@ -97,8 +98,11 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
       described->set_parameters(described->parameters() + info.ParameterElements());
     }
     described->set_parameter_bytes(described->parameters() * sizeof(float));
-    stages_[number] = std::make_unique<Stage>(std::move(functions), IsFirst(number));
+    stages_[number] = std::make_unique<Stage>(
+        std::move(functions),
+        WiringOf(model, static_cast<int>(stage.first_layer()), static_cast<int>(stage.end_layer())));
   }
+  boundaries_.push_back(TensorsAcross(model, static_cast<int>(model.layers.size())));
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "common/action.h"
 #include "coordinator/plan/costs.h"
+#include "coordinator/plan/model_costs.h"
 #include "coordinator/plan/schedule.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -299,6 +300,40 @@ TEST(PlannerTest, OutputBytesAreThoseOfTheLargestMicroBatch) {
   const v1::Plan plan = Plan(spec);
   EXPECT_EQ(plan.stages(0).output_bytes(), 7u * 64 * 128 * 4);
   EXPECT_EQ(plan.stages(1).output_bytes(), 0u);
+}
+
+// Every tensor that a later stage reads passes a cut, and is counted at each; tokens too, though none comes back.
+TEST(PlannerTest, OutputBytesAreThoseOfAllTensorsThatCross) {
+  v1::JobSpec spec = GptJob(2, 3, 4);  // 32 samples: 8 each
+  v1::Model* model = spec.mutable_model();
+  v1::Layer again;
+  again.set_name("again");
+  again.add_from("input");
+  again.mutable_embedding()->set_vocab(256);
+  again.mutable_embedding()->set_dim(128);
+  v1::Layer sum;
+  sum.set_name("sum");
+  for (const char* name : {"ln_f", "again", "h.0"}) sum.add_from(name);
+  sum.mutable_add();
+  const v1::Layer head = model->layers(5);
+  *model->mutable_layers(5) = again;
+  *model->add_layers() = sum;
+  *model->add_layers() = head;
+  FillDefaults(model);
+  spec.mutable_pipeline()->set_split(v1::Pipeline::SPLIT_EXPLICIT);
+  for (const int size : {3, 2, 3}) spec.mutable_pipeline()->add_split_sizes(size);
+  spec.mutable_pipeline()->set_recompute(v1::Pipeline::RECOMPUTE_BOUNDARY);
+  const v1::Plan plan = Plan(spec);
+  const uint64_t row = 8 * 64 * 128 * 4, tokens = 8 * 64 * 8;
+  EXPECT_EQ(plan.stages(0).output_bytes(), row + tokens);      // h.0, read by h.1 and by sum; the tokens
+  EXPECT_EQ(plan.stages(1).output_bytes(), 2 * row + tokens);  // h.0, ln_f; the tokens
+  // Of what comes to it, stage 1 keeps h.0 alone for running again, stage 2 all.
+  const ModelInfo info = InferModel(*model).value();
+  const ModelCosts costs = ModelCosts::Make(spec, info, 4, nullptr).value();
+  const PipelineCosts stages = costs.Pipeline({{0, 3}, {3, 5}, {5, 8}});
+  EXPECT_EQ(static_cast<uint64_t>(stages.larger[1].boundary_bytes), row);
+  EXPECT_EQ(static_cast<uint64_t>(stages.larger[2].boundary_bytes), 2 * row + tokens);
+  EXPECT_EQ(costs.first_cut(), 1);
 }
 
 TEST(PlannerTest, ListsOfOnesOwnAreCheckedBeforeTheyAreSimulated) {

@@ -81,6 +81,11 @@ v1::LoadRequest MakeLoad(const PipelineShape& shape) {
     v1::Layer* layer = model->add_layers();
     layer->set_name(absl::StrCat("relu_", i));
     layer->mutable_relu();
+    if (i + 1 == rank_of_stage.size() && !shape.skips.empty()) {
+      layer->mutable_add();
+      for (const int skip : shape.skips) layer->add_from(absl::StrCat("relu_", skip));
+      layer->add_from(absl::StrCat("relu_", i - 1));
+    }
     v1::Stage* stage = plan->add_stages();
     stage->set_first_layer(static_cast<uint32_t>(i));
     stage->set_end_layer(static_cast<uint32_t>(i + 1));

@@ -31,6 +31,8 @@ struct PipelineShape {
   // schedule's order.
   std::vector<int> rank_of_stage = {};
   std::vector<std::string> compute = {};
+  // The last layer adds up the outputs of these layers and the one before it: tensors pass the stages between.
+  std::vector<int> skips = {};
 };
 
 // A job whose stages are one layer each, which keeps the shape, as the coordinator would send it. Addresses are left

@@ -45,6 +45,25 @@ TEST(RankSessionTest, TrainsUnderEverySchedulePipelineDepthAndUnevenTail) {
   }
 }
 
+// relu_0 crosses three cuts and relu_1 two; each is a tensor of its own, forward and, as a gradient, back.
+TEST(RankSessionTest, TensorsForALaterStagePassTheStagesBetween) {
+  for (const std::string schedule : {"gpipe", "1f1b"}) {
+    RankCluster cluster({.ranks = 4, .micro_batches = 5, .batch = 12, .schedule = schedule, .skips = {0, 1}},
+                        Clock::Real());
+    cluster.Load();
+    ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 6)));
+    EXPECT_EQ(cluster.session(0).Counters().frames_sent(), 6u * 5u);            // relu_0
+    EXPECT_EQ(cluster.session(1).Counters().frames_sent(), 6u * 5u * (2 + 1));  // relu_0, relu_1; a gradient
+    EXPECT_EQ(cluster.session(2).Counters().frames_sent(), 6u * 5u * (3 + 2));
+    EXPECT_EQ(cluster.session(3).Counters().frames_sent(), 6u * 5u * 3);
+    v1::RunRequest eval;
+    eval.set_mode(v1::PASS_EVAL);
+    eval.set_first_pass(7);
+    eval.set_to_step(2);
+    ExpectAllOk(cluster.Run(eval));
+  }
+}
+
 // Zero-bubble's V and interleaved 1F1B, with recompute before some backward passes.
 const PipelineShape kV = {
     .ranks = 2,
@@ -60,6 +79,15 @@ const PipelineShape kInterleaved = {.ranks = 2,
                                     .rank_of_stage = {0, 1, 0, 1},
                                     .compute = {"0F0 0F1 2F0 2F1 0F2 2B0 0F3 2B1 2F2 0B0 2F3 0B1 2B2 2B3 0B2 0B3",
                                                 "1F0 1F1 3F0 3B0 3F1 3B1 1F2 1R0 1B0 1F3 1B1 3F2 3B2 3F3 3B3 1B2 1B3"}};
+
+TEST(RankSessionTest, TensorsForALaterStagePassStagesOfTheSameRankToo) {
+  for (PipelineShape shape : {kV, kInterleaved}) {
+    shape.skips = {0, 1};
+    RankCluster cluster(shape, Clock::Real());
+    cluster.Load();
+    ExpectAllOk(cluster.Run(RankCluster::Train(1, 1, 6)));
+  }
+}
 
 TEST(RankSessionTest, SeveralStagesOfARankPassTensorsOnWithoutSending) {
   // Tensors that cross: a V turns inside rank 1, and its ends are on rank 0.

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/fake_clock.h"
+#include "model/boundary.h"
 #include "model/layer_kind.h"
 #include "model/model_info.h"
 #include "worker/device/device_memory.h"
@@ -56,7 +57,9 @@ class BuiltStage {
       functions.push_back({info_.layers[i].name, BuildLayer(model.layers(static_cast<int>(i)), &parts_)});
     }
     for (const auto& statistics : parts_.statistics) statistics->Begin(1);
-    stage_ = std::make_unique<Stage>(std::move(functions), /*first=*/dtype == v1::DTYPE_INT64);
+    Wiring wiring = WiringOf(info_, 0, static_cast<int>(info_.layers.size()));
+    wiring.needs_gradient = {dtype != v1::DTYPE_INT64};  // as if layers came before
+    stage_ = std::make_unique<Stage>(std::move(functions), std::move(wiring));
     sample.insert(sample.begin(), kSamples);
     shape_ = std::move(sample);
     Measure();  // fills caches, such as rotary angles
@@ -72,7 +75,7 @@ class BuiltStage {
     const int64_t before = now();
     at::Tensor x = at::zeros(shape_, dtype_ == v1::DTYPE_INT64 ? at::kLong : at::kFloat);
     memory_->ResetPeak();
-    at::Tensor y = stage_->Forward(std::move(x), context, Keep::kEverything);
+    at::Tensor y = std::move(stage_->Forward(Alone(std::move(x)), context, Keep::kEverything).front());
     const int64_t forward_peak = peak() - before;
     const std::vector<int64_t> shape = y.sizes().vec();
     y.reset();
@@ -80,7 +83,7 @@ class BuiltStage {
     bytes.activation = now() - before;
     memory_->ResetPeak();
     at::Tensor gradient = at::full(shape, 0.5);
-    stage_->InputGradient(std::move(gradient), context).reset();
+    stage_->InputGradient(Alone(std::move(gradient)), context).clear();
     const int64_t backward_peak = peak() - before;
     bytes.deferred = now() - before;
     memory_->ResetPeak();
@@ -89,6 +92,13 @@ class BuiltStage {
                     std::max(bytes.activation, bytes.deferred);
     bytes.left = now() - before;
     return bytes;
+  }
+
+  // The only reference, in a list.
+  static std::vector<at::Tensor> Alone(at::Tensor tensor) {
+    std::vector<at::Tensor> list;
+    list.push_back(std::move(tensor));
+    return list;
   }
 
   // What W holds for a kernel's own gradient, whatever the samples.
@@ -172,11 +182,29 @@ TEST(LayerMemoryTest, EveryKindKeepsWhatItsRuleSays) {
     ExpectPredicted(Layer("l", kind), {32, 48});
   }
   for (const char* kind :
-       {"conv2d { out: 12 kernel: 3 padding: 1 }", "conv2d { out: 12 kernel: 3 stride: 2 bias: false }",
-        "conv2d { out: 16 kernel: 1 }", "conv2d { out: 8 kernel: 3 padding: 1 }",
-        "conv2d { out: 32 kernel: 3 padding: 1 }", "conv2d { out: 32 kernel: 3 stride: 2 padding: 1 }",
-        "conv2d { out: 16 kernel: 1 stride: 2 }", "max_pool { kernel: 2 }", "avg_pool { kernel: 2 }",
-        "avg_pool { kernel: 32 }", "batch_norm {}", "flatten {}"}) {
+       {"conv2d { out: 12 kernel: 3 padding: 1 }",
+        "conv2d { out: 12 kernel: 3 stride: 2 bias: false }",
+        "conv2d { out: 16 kernel: 1 }",
+        "conv2d { out: 8 kernel: 3 padding: 1 }",
+        "conv2d { out: 32 kernel: 3 padding: 1 }",
+        "conv2d { out: 32 kernel: 3 stride: 2 padding: 1 }",
+        "conv2d { out: 16 kernel: 1 stride: 2 }",
+        "max_pool { kernel: 2 }",
+        "avg_pool { kernel: 2 }",
+        "avg_pool { kernel: 32 }",
+        "batch_norm {}",
+        "flatten {}",
+        "avg_pool { kernel: 3 stride: 1 padding: 1 count_padding: false }",
+        "conv2d { out: 16 kernel: 3 padding: 1 groups: 2 }",
+        "conv2d { out: 8 kernel: 3 padding: 1 groups: 8 }",
+        "conv2d { out: 16 kernel: 3 padding: 2 dilation: 2 }",
+        "conv2d { out: 16 kernel: 1 kernel_width: 7 padding: 0 padding_width: 3 }",
+        "conv_transpose2d { out: 8 kernel: 2 stride: 2 }",
+        "conv_transpose2d { out: 16 kernel: 3 padding: 1 }",
+        "upsample { scale: 2 }",
+        "pad { top: 1 right: -1 }",
+        "graph { block { name: 'l.r' relu {} } block { name: 'l.c' conv2d { out: 8 kernel: 3 padding: 1 } }"
+        " block { name: 'l.n' batch_norm {} } block { name: 'l.s' from: 'l.n' from: 'l.r' from: 'input' add {} } }"}) {
     ExpectPredicted(Layer("l", kind), {8, 32, 32});
   }
   ExpectPredicted(Layer("l", "embedding { vocab: 20 dim: 48 }"), {32}, v1::DTYPE_INT64);
@@ -212,6 +240,16 @@ TEST(LayerMemoryTest, NeighboursKeepATensorOfBothOnce) {
   ExpectPredicted(Layer("a", "linear { out: 64 }") + Layer("relu", "relu {}") + Layer("wait", "delay {}") +
                       Layer("b", "linear { out: 64 }") + Layer("tanh", "tanh {}") + Layer("c", "linear { out: 64 }"),
                   {48});
+}
+
+// A tensor that several layers read is kept once, and passes by those between.
+TEST(LayerMemoryTest, SkipsAreKeptOnceAndCountWhileTheyPass) {
+  const std::string conv = "conv2d { out: 8 kernel: 3 padding: 1 }";
+  ExpectPredicted(Layer("a", conv) + Layer("r", "relu {}") + Layer("b", conv) + Layer("rb", "relu {}") +
+                      Layer("c", conv) + Layer("sum", "from: 'c' from: 'r' add {}") + Layer("rs", "relu {}") +
+                      Layer("d", "from: 'rs' conv2d { out: 8 kernel: 1 }") +
+                      Layer("cat", "from: 'd' from: 'r' from: 'rs' concat {}") + Layer("e", conv),
+                  {8, 32, 32});
 }
 
 }  // namespace

@@ -1,140 +1,16 @@
-// Every layer kind beside its formula: the formula is written out in plain operators here and differentiated by torch's
-// autograd, the layer brings its own backward pass.
-#include <ATen/TensorOperators.h>
-#include <google/protobuf/text_format.h>
-#include <gtest/gtest.h>
-
+// Layer kinds beside their formulas; those of images stand in image_layers_test.cc.
 #include <cmath>
-#include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "common/fake_clock.h"
-#include "common/philox.h"
-#include "model/layer_kind.h"
-#include "model/model_info.h"
-#include "worker/torch/gradient_order.h"
-#include "worker/torch/layers/build.h"
-#include "worker/torch/parameters.h"
+#include "tests/worker/torch/layer_formula.h"
 #include "worker/torch/torch_device.h"
 
 namespace penstock {
 namespace {
 
-using Weights = std::map<std::string, at::Tensor>;
-using Formula = std::function<at::Tensor(const at::Tensor& x, const Weights& w)>;
-
-at::Tensor Random(std::vector<int64_t> shape, const std::string& name) {
-  at::Tensor tensor = at::empty(shape, at::kFloat);
-  Philox(3, name).Normal(tensor.mutable_data_ptr<float>(), tensor.numel());
-  return tensor;
-}
-
-// One layer, with parameters that no initialisation would give (so that a bias or a scale cannot hide).
-class BuiltLayer {
- public:
-  BuiltLayer(const std::string& layer_text, std::vector<int64_t> input_shape, v1::DType dtype) {
-    v1::Model model;
-    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(layer_text, model.add_layers())) << layer_text;
-    if (dtype == v1::DTYPE_INT64) {
-      EXPECT_TRUE(
-          google::protobuf::TextFormat::ParseFromString("name: 'after' lm_head { vocab: 9 }", model.add_layers()));
-    } else {
-      EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString("name: 'after' linear { out: 9 }", model.add_layers()));
-    }
-    model.mutable_input()->set_dtype(dtype);
-    model.mutable_input()->mutable_shape()->Assign(input_shape.begin(), input_shape.end());
-    model.set_loss(v1::LOSS_CROSS_ENTROPY);
-    FillDefaults(&model);
-    // Faults of the made-up second layer or the loss do not matter here.
-    Diagnostics diagnostics;
-    const ModelInfo info = InferModel(model, &diagnostics);
-    layer_ = model.layers(0);
-    store_ = std::make_unique<ParameterStore>(std::vector<LayerInfo>{info.layers.at(0)}, false, at::kCPU);
-    for (const auto& parameter : store_->parameters()) {
-      parameter->value.copy_(Random(parameter->value.sizes().vec(), parameter->name).mul_(0.3).add_(0.1));
-      parts_.parameters[parameter->name] = parameter.get();
-    }
-    for (const auto& [name, buffer] : store_->buffers()) parts_.buffers[name] = buffer;
-    parts_.clock = &clock_;
-    function_ = BuildLayer(layer_, &parts_);
-    for (const auto& statistics : parts_.statistics) statistics->Begin(1);
-  }
-
-  LayerFunction* function() { return function_.get(); }
-  ParameterStore* store() { return store_.get(); }
-  LayerParts* parts() { return &parts_; }
-
- private:
-  v1::Layer layer_;
-  FakeClock clock_;
-  std::unique_ptr<ParameterStore> store_;
-  LayerParts parts_;
-  LayerFunctionPtr function_;
-};
-
-void ExpectClose(const at::Tensor& expected, const at::Tensor& actual, const std::string& what) {
-  ASSERT_TRUE(actual.defined()) << what;
-  ASSERT_EQ(expected.sizes(), actual.sizes()) << what;
-  const double distance = (expected - actual).abs().max().item<double>();
-  const double size = expected.abs().max().item<double>();
-  EXPECT_GT(size, 0) << what << ": nothing to compare";
-  EXPECT_LE(distance, 2e-5 * std::max(1.0, size)) << what;
-}
-
-// Compares output, input gradient and every parameter's gradient with the formula's.
-void ExpectLayer(const std::string& layer_text, std::vector<int64_t> shape, const Formula& formula) {
-  SCOPED_TRACE(layer_text);
-  std::vector<int64_t> sample(shape.begin() + 1, shape.end());
-  BuiltLayer layer(layer_text, sample, v1::DTYPE_FLOAT32);
-  LayerContext context;
-  context.seed = 5;
-  context.step = 2;
-  context.training = true;
-  at::Tensor x = Random(shape, "x").requires_grad_();
-  Weights weights;
-  for (const auto& parameter : layer.store()->parameters()) {
-    weights[parameter->name] = parameter->value.clone().requires_grad_();
-  }
-  const at::Tensor expected = formula(x, weights);
-  const at::Tensor gradient = Random(expected.sizes().vec(), "gradient");
-  expected.backward(gradient);
-
-  GradientOrder order;
-  order.BeginPass(1);
-  Tape tape;
-  const at::Tensor kept_x = x.detach().clone(), kept_gradient = gradient.clone();
-  const at::Tensor y = layer.function()->Forward(x.detach(), context, &tape);
-  ExpectClose(expected.detach(), y, "output");
-  order.Open(0);
-  const at::Tensor dx = layer.function()->Backward(gradient, context, &tape, &order);
-  order.Close();
-  order.WeightGradients(0);
-  EXPECT_TRUE(tape.empty());
-  ExpectClose(x.grad(), dx, "input gradient");
-  for (const auto& parameter : layer.store()->parameters()) {
-    ASSERT_TRUE(parameter->has_gradient) << parameter->name;
-    ExpectClose(weights[parameter->name].grad(), parameter->gradient, parameter->name);
-  }
-  // What the caller still holds is left alone.
-  EXPECT_TRUE(kept_x.equal(x.detach()));
-  EXPECT_TRUE(kept_gradient.equal(gradient));
-}
-
-at::Tensor LayerNorm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor centred = x - x.mean(-1, true);
-  return centred / (centred.pow(2).mean(-1, true) + 1e-5).sqrt() * weight + bias;
-}
-
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight) {
   return x / (x.pow(2).mean(-1, true) + 1e-5).sqrt() * weight;
-}
-
-at::Tensor Linear(const at::Tensor& x, const Weights& w, const std::string& name) {
-  const at::Tensor y = at::matmul(x, w.at(name + ".weight").t());
-  return w.count(name + ".bias") > 0 ? y + w.at(name + ".bias") : y;
 }
 
 at::Tensor GeluTanh(const at::Tensor& x) {
@@ -212,54 +88,6 @@ TEST(LayersTest, NormsAndLinearLayersFollowTheirFormulas) {
               {3, 5, 13}, [](const at::Tensor& x, const Weights& w) { return x + Linear(x, w, "l.a").tanh(); });
 }
 
-// The kernel's window at each place, by unfolding.
-at::Tensor Windows(const at::Tensor& x, int64_t kernel, int64_t stride) {
-  return x.unfold(2, kernel, stride).unfold(3, kernel, stride);
-}
-
-at::Tensor PaddedBy1(const at::Tensor& x) {
-  const at::Tensor rows = at::zeros({x.size(0), x.size(1), 1, x.size(3)}, at::kFloat);
-  const at::Tensor tall = at::cat({rows, x, rows}, 2);
-  const at::Tensor columns = at::zeros({x.size(0), x.size(1), tall.size(2), 1}, at::kFloat);
-  return at::cat({columns, tall, columns}, 3);
-}
-
-TEST(LayersTest, ImageKindsFollowTheirFormulas) {
-  const auto convolve = [](const at::Tensor& padded, const Weights& w, int64_t stride) {
-    const at::Tensor windows = Windows(padded, 3, stride).permute({0, 2, 3, 1, 4, 5});
-    const at::Tensor flat = windows.reshape({windows.size(0), windows.size(1), windows.size(2), -1});
-    return at::matmul(flat, w.at("l.weight").reshape({w.at("l.weight").size(0), -1}).t()).permute({0, 3, 1, 2});
-  };
-  ExpectLayer("name: 'l' conv2d { out: 5 kernel: 3 padding: 1 }", {2, 3, 7, 6},
-              [&](const at::Tensor& x, const Weights& w) {
-                return convolve(PaddedBy1(x), w, 1) + w.at("l.bias").reshape({1, -1, 1, 1});
-              });
-  ExpectLayer("name: 'l' conv2d { out: 5 kernel: 3 stride: 2 bias: false }", {2, 3, 7, 7},
-              [&](const at::Tensor& x, const Weights& w) { return convolve(x, w, 2); });
-  ExpectLayer("name: 'l' max_pool { kernel: 2 }", {2, 3, 6, 8}, [](const at::Tensor& x, const Weights&) {
-    return std::get<0>(Windows(x, 2, 2).reshape({2, 3, 3, 4, 4}).max(-1));
-  });
-  ExpectLayer("name: 'l' avg_pool { kernel: 3 stride: 2 padding: 1 }", {2, 3, 7, 7},
-              [](const at::Tensor& x, const Weights&) {
-                return Windows(PaddedBy1(x), 3, 2).mean({-2, -1});
-              });
-  ExpectLayer("name: 'l' avg_pool { kernel: 6 }", {2, 3, 6, 6}, [](const at::Tensor& x, const Weights&) {
-    return x.mean({-2, -1}, true);
-  });
-  const auto batch_norm = [](const at::Tensor& x, const Weights& w, std::vector<int64_t> dims,
-                             std::vector<int64_t> shape) {
-    const at::Tensor centred = x - x.mean(dims, true);
-    const at::Tensor normal = centred / (centred.pow(2).mean(dims, true) + 1e-5).sqrt();
-    return normal * w.at("l.weight").reshape(shape) + w.at("l.bias").reshape(shape);
-  };
-  ExpectLayer("name: 'l' batch_norm {}", {4, 3, 5, 5}, [&](const at::Tensor& x, const Weights& w) {
-    return batch_norm(x, w, {0, 2, 3}, {1, -1, 1, 1});
-  });
-  ExpectLayer("name: 'l' batch_norm {}", {6, 13}, [&](const at::Tensor& x, const Weights& w) {
-    return batch_norm(x, w, {0}, {1, -1});
-  });
-}
-
 TEST(LayersTest, AttentionAndBlocksFollowTheirFormulas) {
   ExpectLayer("name: 'l' attention { heads: 3 dropout: 0.2 }", {2, 7, 24}, [](const at::Tensor& x, const Weights& w) {
     const auto parts = Linear(x, w, "l.qkv").chunk(3, -1);
@@ -323,21 +151,6 @@ TEST(LayersTest, DropoutAndBatchNormAreFixedFunctionsOutsideOfTraining) {
   const auto& parameters = norm.store()->parameters();
   ExpectClose((x - 2) / 2 * parameters[0]->value + parameters[1]->value,
               norm.function()->Forward(x, evaluation, nullptr), "y");
-}
-
-TEST(LayersTest, BatchNormCommitsTheMiniBatchsStatisticsOnce) {
-  const at::Tensor x = Random({10, 3}, "x"), mean = at::zeros({3}, at::kFloat), variance = at::ones({3}, at::kFloat);
-  BatchStatistics statistics(mean, variance, 0.1);
-  statistics.Begin(3);
-  // Out of order, and of different sizes.
-  for (const auto& [micro_batch, begin, size] : {std::tuple{2, 7, 3}, {0, 0, 4}, {1, 4, 3}}) {
-    const at::Tensor part = x.narrow(0, begin, size);
-    statistics.Add(micro_batch, size, part.mean(0), part.var(0));
-  }
-  EXPECT_TRUE(mean.equal(at::zeros({3}, at::kFloat))) << "before the commit nothing changes";
-  statistics.Commit();
-  ExpectClose(0.1 * x.mean(0), mean, "mean");
-  ExpectClose(0.9 + 0.1 * x.var(0), variance, "unbiased variance");
 }
 
 }  // namespace

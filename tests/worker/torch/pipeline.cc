@@ -42,6 +42,7 @@ absl::StatusOr<Pipeline> Pipeline::LoadLayout(Device* device, const std::string&
   uint32_t layer = 0;
   for (size_t i = 0; i < layout.cuts.size(); ++i) {
     v1::Stage* stage = request.mutable_plan()->add_stages();
+    pipeline.boundaries_.push_back(TensorsAcross(model, static_cast<int>(layer)));
     stage->set_first_layer(layer);
     stage->set_end_layer(layer += layout.cuts[i]);
     stage->set_rank(static_cast<uint32_t>(layout.rank_of_stage[i]));
@@ -90,24 +91,41 @@ absl::Status Pipeline::Timed(const char* part, int stage, absl::FunctionRef<absl
   return absl::OkStatus();
 }
 
+std::vector<std::string> Pipeline::TensorsFor(int to, v1::Direction direction) const {
+  const bool forward = direction == v1::DIRECTION_FORWARD;
+  std::vector<std::string> names;
+  for (const BoundaryTensor& tensor : boundaries_[forward ? to : to + 1]) {
+    if (forward || tensor.has_gradient) names.push_back(tensor.name);
+  }
+  return names;
+}
+
 absl::Status Pipeline::Post(int from, int to, v1::Direction direction, int micro_batch) {
   if (to < 0 || to == stages() || rank_of_stage_[from] == rank_of_stage_[to]) return absl::OkStatus();
-  PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, Of(from)->TakeOutput(from, direction, micro_batch));
-  ReceivedTensor received;
-  received.meta = view.meta;
-  received.bytes = view.bytes;
-  const size_t room = (view.bytes + limits::kTensorAlignment - 1) / limits::kTensorAlignment * limits::kTensorAlignment;
-  received.data = std::shared_ptr<char[]>(static_cast<char*>(std::aligned_alloc(limits::kTensorAlignment, room)),
-                                          [](char* data) { std::free(data); });
-  std::memcpy(received.data.get(), view.data, view.bytes);
-  mail_[{to, direction, micro_batch}] = std::move(received);
+  for (const std::string& name : TensorsFor(to, direction)) {
+    PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, Of(from)->TakeOutput(from, direction, micro_batch, name));
+    ReceivedTensor received;
+    received.meta = view.meta;
+    received.bytes = view.bytes;
+    const size_t room =
+        (view.bytes + limits::kTensorAlignment - 1) / limits::kTensorAlignment * limits::kTensorAlignment;
+    received.data = std::shared_ptr<char[]>(static_cast<char*>(std::aligned_alloc(limits::kTensorAlignment, room)),
+                                            [](char* data) { std::free(data); });
+    std::memcpy(received.data.get(), view.data, view.bytes);
+    mail_[{to, direction, micro_batch, name}] = std::move(received);
+  }
   return absl::OkStatus();
 }
 
 absl::Status Pipeline::Deliver(int to, v1::Direction direction, int micro_batch) {
-  auto mail = mail_.extract({to, direction, micro_batch});
-  if (mail.empty()) return absl::OkStatus();  // its neighbour is on the same rank, or it has none
-  return Of(to)->GiveInput(to, direction, micro_batch, std::move(mail.mapped()));
+  const int from = direction == v1::DIRECTION_FORWARD ? to - 1 : to + 1;
+  if (from < 0 || from == stages()) return absl::OkStatus();
+  for (const std::string& name : TensorsFor(to, direction)) {
+    auto mail = mail_.extract({to, direction, micro_batch, name});
+    if (mail.empty()) continue;  // its neighbour is on the same rank
+    PENSTOCK_RETURN_IF_ERROR(Of(to)->GiveInput(to, direction, micro_batch, name, std::move(mail.mapped())));
+  }
+  return absl::OkStatus();
 }
 
 bool Pipeline::Ready(const Action& action, const Done& done) const {

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/action.h"
+#include "model/boundary.h"
 #include "worker/runtime/stage_runner.h"
 
 namespace penstock {
@@ -91,6 +92,8 @@ class Pipeline {
   // Copies what `from` made for `to` into the mail, where the two are on different ranks.
   absl::Status Post(int from, int to, v1::Direction direction, int micro_batch);
   absl::Status Deliver(int to, v1::Direction direction, int micro_batch);
+  // The names of what goes this way to `to`.
+  std::vector<std::string> TensorsFor(int to, v1::Direction direction) const;
   LoadedRank* Of(int stage) { return ranks_[rank_of_stage_[stage]].get(); }
   absl::Status Begin(Pass pass);
   // Runs `work` and tells the observer.
@@ -102,8 +105,10 @@ class Pipeline {
   std::vector<std::string> parameters_;  // of the model, in its order
   std::vector<std::unique_ptr<LoadedRank>> ranks_;
   uint64_t next_pass_ = 1;
-  std::map<std::tuple<int, v1::Direction, int>, ReceivedTensor> mail_;  // by stage that takes it
-  Observer observer_;                                                   // of the step under way; may be empty
+  // By stage: what crosses the cut before it.
+  std::vector<std::vector<BoundaryTensor>> boundaries_;
+  std::map<std::tuple<int, v1::Direction, int, std::string>, ReceivedTensor> mail_;  // by stage that takes it
+  Observer observer_;  // of the step under way; may be empty
 };
 
 }  // namespace penstock

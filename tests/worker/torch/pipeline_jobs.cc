@@ -92,6 +92,87 @@ std::string ConvJob(const std::string& data) {
       optimizer { name: SGD lr: 0.05 momentum: 0.9 weight_decay: 0.001 } lr_schedule { name: CONSTANT } })");
 }
 
+namespace {
+
+// Data and training of ConvJob, for another network of the same images.
+std::string ImageJob(const std::string& layers, const std::string& data) {
+  const std::string conv = ConvJob(data);
+  return absl::StrCat("model { input { dtype: DTYPE_FLOAT32 shape: 1 shape: 8 shape: 8 } loss: LOSS_CROSS_ENTROPY ",
+                      layers, " } ", conv.substr(conv.find("data {")));
+}
+
+}  // namespace
+
+std::string UNetJob(const std::string& data) {
+  return ImageJob(R"(
+      layers { name: "c.0" conv2d { out: 4 kernel: 3 padding: 1 } }
+      layers { name: "bn.0" batch_norm {} }
+      layers { name: "relu.0" relu {} }
+      layers { name: "pool.0" max_pool { kernel: 2 } }
+      layers { name: "c.1" conv2d { out: 8 kernel: 3 padding: 1 } }
+      layers { name: "relu.1" relu {} }
+      layers { name: "pool.1" max_pool { kernel: 2 } }
+      layers { name: "c.2" conv2d { out: 8 kernel: 3 padding: 1 } }
+      layers { name: "silu" silu {} }
+      layers { name: "drop" dropout { p: 0.1 } }
+      layers { name: "up.1" conv_transpose2d { out: 8 kernel: 2 stride: 2 } }
+      layers { name: "cat.1" from: "relu.1" from: "up.1" concat {} }
+      layers { name: "c.3" conv2d { out: 6 kernel: 3 padding: 1 } }
+      layers { name: "up.0" upsample { scale: 2 } }
+      layers { name: "cat.0" from: "relu.0" from: "up.0" concat {} }
+      layers { name: "c.4" conv2d { out: 4 kernel: 3 padding: 1 } }
+      layers { name: "sum" from: "c.4" from: "relu.0" from: "c.0" add {} }
+      layers { name: "avg" avg_pool { kernel: 8 } }
+      layers { name: "flat" flatten {} }
+      layers { name: "raw" from: "input" flatten {} }
+      layers { name: "both" from: "flat" from: "raw" concat {} }
+      layers { name: "fc" linear { out: 5 } })",
+                  data);
+}
+
+std::string CellJob(const std::string& data) {
+  std::string layers = R"(
+      layers { name: "stem" conv2d { out: 8 kernel: 3 padding: 1 } }
+      layers { name: "bn" batch_norm {} } )";
+  std::vector<std::string> names = {"stem", "bn"};
+  for (int i = 0; i < 5; ++i) {
+    const std::string cell = absl::StrCat("cell.", i);
+    const auto inner = [&](const std::string& name, const std::string& rest) {
+      return absl::StrCat("block { name: '", cell, ".", name, "' ", rest, " } ");
+    };
+    absl::StrAppend(&layers, "layers { name: '", cell, "' from: '", names[i + 1], "' from: '", names[i], "' graph { ",
+                    inner("relu", "relu {}"), inner("point", "conv2d { out: 8 kernel: 1 bias: false }"),
+                    inner("bn", "batch_norm {}"),
+                    inner("deep", "from: 'input.1' conv2d { out: 8 kernel: 3 padding: 1 groups: 4 }"),
+                    inner("sum", absl::StrCat("from: '", cell, ".deep' from: '", cell, ".bn' from: 'input.1' add {}")),
+                    inner("pool", "from: 'input' avg_pool { kernel: 3 stride: 1 padding: 1 count_padding: false }"),
+                    inner("cat", absl::StrCat("from: '", cell, ".pool' from: '", cell, ".sum' concat {}")),
+                    inner("out", "conv2d { out: 8 kernel: 1 }"), "} } ");
+    names.push_back(cell);
+  }
+  return ImageJob(absl::StrCat(layers, R"(layers { name: "avg" avg_pool { kernel: 8 } }
+      layers { name: "flat" flatten {} }
+      layers { name: "fc" linear { out: 5 } })"),
+                  data);
+}
+
+std::string TokenSkipJob(const std::string& data) {
+  const std::string gpt = GptJob(data);
+  return absl::StrCat(R"(
+    model { input { dtype: DTYPE_INT64 shape: 24 } loss: LOSS_CROSS_ENTROPY
+      layers { name: "wte" embedding { vocab: 256 dim: 32 } }
+      layers { name: "wpe" position_embedding { context: 24 } }
+      layers { name: "h.0" gpt_block { heads: 4 dropout: 0.1 } }
+      layers { name: "h.1" llama_block { heads: 4 kv_heads: 2 hidden: 64 } }
+      layers { name: "again" from: "input" embedding { vocab: 256 dim: 32 } }
+      layers { name: "mix" from: "h.1" from: "again" from: "wpe" add {} }
+      layers { name: "h.2" gpt_block { heads: 2 } }
+      layers { name: "wide" from: "h.2" from: "h.0" concat { dim: 1 } }
+      layers { name: "ln_f" layer_norm {} }
+      layers { name: "head" lm_head { vocab: 256 } } } )",
+                      gpt.substr(gpt.find("data {")));
+}
+
 Outcome Train(Pipeline* pipeline, int steps, const std::function<absl::StatusOr<StepReport>(uint64_t)>& step) {
   Outcome outcome;
   for (int i = 1; i <= steps; ++i) {

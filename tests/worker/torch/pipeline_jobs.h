@@ -1,4 +1,4 @@
-// Two small jobs with everything in them that could depend on a plan, and their training in one process. For tests.
+// Small jobs with everything in them that could depend on a plan, and their training in one process. For tests.
 #ifndef PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_JOBS_H_
 #define PENSTOCK_TESTS_WORKER_TORCH_PIPELINE_JOBS_H_
 
@@ -24,6 +24,17 @@ std::string CsvFile(const ScratchDir& dir);
 std::string GptJob(const std::string& data);
 // 10 layers with BatchNorm, inside a residual too; 18 samples in 4 micro-batches. Args: data: a CsvFile.
 std::string ConvJob(const std::string& data);
+
+// 22 layers: a U-Net of two levels, with a tensor that three layers read, a long skip and one from the model's input.
+// Args: data: a CsvFile.
+std::string UNetJob(const std::string& data);
+inline constexpr int kUNetLayers = 22;
+// 10 layers: five cells that read the two layers before them. Args: data: a CsvFile.
+std::string CellJob(const std::string& data);
+inline constexpr int kCellLayers = 10;
+// 10 layers: tokens that a late layer reads once more, a sum of three, two skips. Args: data: a TextFile.
+std::string TokenSkipJob(const std::string& data);
+inline constexpr int kTokenSkipLayers = 10;
 
 struct Outcome {
   std::string hash;

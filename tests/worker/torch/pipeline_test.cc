@@ -46,6 +46,21 @@ TEST(PipelineTest, CutsAndOrdersDoNotChangeABitOfAConvolutionalNetWithBatchNorm)
   ExpectSameUnderEveryCutAndOrder(ConvJob(CsvFile(dir)), 10);
 }
 
+TEST(PipelineTest, CutsAndOrdersDoNotChangeABitOfAUNetWithLongSkips) {
+  const ScratchDir dir;
+  ExpectSameUnderEveryCutAndOrder(UNetJob(CsvFile(dir)), kUNetLayers);
+}
+
+TEST(PipelineTest, CutsAndOrdersDoNotChangeABitOfCellsThatReadTwoTensors) {
+  const ScratchDir dir;
+  ExpectSameUnderEveryCutAndOrder(CellJob(CsvFile(dir)), kCellLayers);
+}
+
+TEST(PipelineTest, CutsAndOrdersDoNotChangeABitWhereTokensCrossThemToo) {
+  const ScratchDir dir;
+  ExpectSameUnderEveryCutAndOrder(TokenSkipJob(TextFile(dir)), kTokenSkipLayers);
+}
+
 // Guards the tests above: a hash that ignored its inputs would pass them.
 TEST(PipelineTest, AnotherSeedOrOneMoreStepChangesTheHash) {
   const ScratchDir dir;
@@ -122,22 +137,24 @@ TEST(PipelineTest, ACheckpointWithATensorThatTheJobHasNoPlaceForIsRefused) {
 
 TEST(PipelineTest, GeneratesTheSameTokensUnderEveryCut) {
   const ScratchDir dir;
-  const std::string job = GptJob(TextFile(dir));
-  std::vector<std::vector<int64_t>> texts;
-  for (const std::vector<int>& cuts : {std::vector<int>{8}, {2, 3, 3}}) {
-    absl::StatusOr<Pipeline> pipeline = Pipeline::Load(Cpu(), job, cuts);
-    ASSERT_TRUE(pipeline.ok()) << pipeline.status();
-    std::vector<int64_t> tokens = {97, 98, 99};
-    for (int i = 0; i < 8; ++i) {
-      const absl::StatusOr<int64_t> next = pipeline->NextToken(tokens, 0.8, 40, 3);
-      ASSERT_TRUE(next.ok()) << next.status();
-      ASSERT_GE(*next, 0);
-      ASSERT_LT(*next, 256);
-      tokens.push_back(*next);
+  const std::string text = TextFile(dir);
+  for (const auto& [job, layers] : {std::pair{GptJob(text), 8}, {TokenSkipJob(text), kTokenSkipLayers}}) {
+    std::vector<std::vector<int64_t>> texts;
+    for (const std::vector<int>& cuts : {std::vector<int>{layers}, {2, 3, layers - 5}}) {
+      absl::StatusOr<Pipeline> pipeline = Pipeline::Load(Cpu(), job, cuts);
+      ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+      std::vector<int64_t> tokens = {97, 98, 99};
+      for (int i = 0; i < 8; ++i) {
+        const absl::StatusOr<int64_t> next = pipeline->NextToken(tokens, 0.8, 40, 3);
+        ASSERT_TRUE(next.ok()) << next.status();
+        ASSERT_GE(*next, 0);
+        ASSERT_LT(*next, 256);
+        tokens.push_back(*next);
+      }
+      texts.push_back(tokens);
     }
-    texts.push_back(tokens);
+    EXPECT_EQ(texts[0], texts[1]);
   }
-  EXPECT_EQ(texts[0], texts[1]);
 }
 
 TEST(PipelineTest, EvaluationCountsEachTargetOnce) {

@@ -102,7 +102,14 @@ struct NamedJob {
 
 std::vector<NamedJob> Jobs(const ScratchDir& dir) {
   const std::string gpt = absl::StrReplaceAll(GptJob(TextFile(dir)), {{"micro_batches: 3", "micro_batches: 4"}});
-  return {{"gpt", gpt, 8, {3, 5}, {3, 1, 2, 2}}, {"conv", ConvJob(CsvFile(dir)), 10, {4, 6}, {3, 2, 2, 3}}};
+  const std::string tokens =
+      absl::StrReplaceAll(TokenSkipJob(TextFile(dir)), {{"micro_batches: 3", "micro_batches: 4"}});
+  const std::string images = CsvFile(dir);
+  return {{"gpt", gpt, 8, {3, 5}, {3, 1, 2, 2}},
+          {"conv", ConvJob(images), 10, {4, 6}, {3, 2, 2, 3}},
+          {"u-net", UNetJob(images), kUNetLayers, {8, kUNetLayers - 8}, {4, 4, 5, kUNetLayers - 13}},
+          {"cells", CellJob(images), kCellLayers, {4, 6}, {3, 1, 2, 4}},
+          {"tokens that skip", tokens, kTokenSkipLayers, {3, 7}, {1, 2, 2, 5}}};
 }
 
 PipelineLayout LayoutOf(const NamedJob& job, const std::vector<int>& rank_of_stage, ActionTable table) {

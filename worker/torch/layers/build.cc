@@ -35,7 +35,9 @@ class LayerBuilder {
   }
 
   LayerFunctionPtr BatchNorm() const;
+  LayerFunctionPtr Convolution() const;
   LayerFunctionPtr Residual() const;
+  LayerFunctionPtr Graph() const;
   LayerFunctionPtr Attention() const;
   LayerFunctionPtr GptBlock() const;
   LayerFunctionPtr LlamaBlock() const;
@@ -59,6 +61,31 @@ LayerFunctionPtr LayerBuilder::BatchNorm() const {
       std::make_unique<BatchStatistics>(mean->second, variance->second, layer_.batch_norm().momentum()));
   return MakeBatchNorm(Required("weight"), Required("bias"), layer_.batch_norm().eps(),
                        parts_->statistics.back().get());
+}
+
+LayerFunctionPtr LayerBuilder::Convolution() const {
+  if (layer_.has_conv_transpose2d()) {
+    const v1::ConvTranspose2d& conv = layer_.conv_transpose2d();
+    return MakeConvolution(Required("weight"), Optional("bias"),
+                           {.stride = {conv.stride(), conv.stride()},
+                            .padding = {conv.padding(), conv.padding()},
+                            .dilation = {1, 1},
+                            .transposed = true,
+                            .output_padding = {conv.output_padding(), conv.output_padding()}});
+  }
+  const Window window = WindowOf(layer_.conv2d());
+  return MakeConvolution(Required("weight"), Optional("bias"),
+                         {.stride = window.stride,
+                          .padding = window.padding,
+                          .dilation = {window.dilation, window.dilation},
+                          .output_padding = {0, 0},
+                          .groups = layer_.conv2d().groups()});
+}
+
+LayerFunctionPtr LayerBuilder::Graph() const {
+  std::vector<LayerFunctionPtr> block;
+  for (const v1::Layer& inner : layer_.graph().block()) block.push_back(BuildLayer(inner, parts_));
+  return MakeGraph(WiringOfGraph(layer_), std::move(block));
 }
 
 LayerFunctionPtr LayerBuilder::Residual() const {
@@ -108,8 +135,6 @@ LayerFunctionPtr LayerBuilder::LlamaBlock() const {
                   MakeResidual(Sequence(std::move(ln_2), std::move(mlp))));
 }
 
-PoolShape ShapeOf(const v1::Pool& pool) { return {pool.kernel(), pool.stride(), pool.padding()}; }
-
 LayerFunctionPtr LayerBuilder::Build() const {
   switch (layer_.kind_case()) {
     case v1::Layer::kEmbedding:
@@ -119,11 +144,22 @@ LayerFunctionPtr LayerBuilder::Build() const {
     case v1::Layer::kLinear:
       return MakeLinear(Linear(""));
     case v1::Layer::kConv2D:
-      return MakeConv2d(Required("weight"), Optional("bias"), layer_.conv2d().stride(), layer_.conv2d().padding());
+    case v1::Layer::kConvTranspose2D:
+      return Convolution();
     case v1::Layer::kMaxPool:
-      return MakeMaxPool(ShapeOf(layer_.max_pool()));
+      return MakeMaxPool(WindowOf(layer_.max_pool()));
     case v1::Layer::kAvgPool:
-      return MakeAvgPool(ShapeOf(layer_.avg_pool()));
+      return MakeAvgPool(WindowOf(layer_.avg_pool()), layer_.avg_pool().count_padding());
+    case v1::Layer::kUpsample:
+      return MakeUpsample(layer_.upsample().scale());
+    case v1::Layer::kPad:
+      return MakePad({layer_.pad().left(), layer_.pad().right(), layer_.pad().top(), layer_.pad().bottom()});
+    case v1::Layer::kAdd:
+      return MakeAdd();
+    case v1::Layer::kConcat:
+      return MakeConcat(layer_.concat().dim());
+    case v1::Layer::kGraph:
+      return Graph();
     case v1::Layer::kBatchNorm:
       return BatchNorm();
     case v1::Layer::kLayerNorm:
@@ -158,12 +194,6 @@ LayerFunctionPtr LayerBuilder::Build() const {
       return MakeDelay(parts_->clock, {absl::Microseconds(layer_.delay().forward_us()),
                                        absl::Microseconds(layer_.delay().input_grad_us()),
                                        absl::Microseconds(layer_.delay().weight_grad_us())});
-    case v1::Layer::kAdd:
-    case v1::Layer::kConcat:
-    case v1::Layer::kGraph:
-    case v1::Layer::kConvTranspose2D:
-    case v1::Layer::kUpsample:
-    case v1::Layer::kPad:
     case v1::Layer::KIND_NOT_SET:
       break;
   }

@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_WORKER_TORCH_LAYERS_FUNCTIONS_H_
 #define PENSTOCK_WORKER_TORCH_LAYERS_FUNCTIONS_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,6 +11,8 @@
 
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "model/boundary.h"
+#include "model/layer_kind.h"
 #include "worker/torch/layers/batch_statistics.h"
 #include "worker/torch/layers/layer_function.h"
 #include "worker/torch/layers/linear_map.h"
@@ -52,16 +55,26 @@ LayerFunctionPtr MakeRmsNorm(Parameter* weight, double eps);
 
 // ---- images (spatial.cc): x [batch, channels, height, width]
 
-// bias may be null.
-LayerFunctionPtr MakeConv2d(Parameter* weight, Parameter* bias, int64_t stride, int64_t padding);
-
-struct PoolShape {
-  int64_t kernel = 0;
-  int64_t stride = 0;
-  int64_t padding = 0;
+// How a kernel slides: of a convolution, or of the reverse of one.
+struct ConvolutionShape {
+  std::array<int64_t, 2> stride;
+  std::array<int64_t, 2> padding;
+  std::array<int64_t, 2> dilation;
+  bool transposed = false;
+  std::array<int64_t, 2> output_padding;  // transposed only
+  int64_t groups = 1;
 };
-LayerFunctionPtr MakeMaxPool(PoolShape shape);
-LayerFunctionPtr MakeAvgPool(PoolShape shape);
+// bias may be null.
+LayerFunctionPtr MakeConvolution(Parameter* weight, Parameter* bias, ConvolutionShape shape);
+
+LayerFunctionPtr MakeMaxPool(const Window& window);
+// Args: count_padding: zeros of the padding are a part of the mean.
+LayerFunctionPtr MakeAvgPool(const Window& window, bool count_padding);
+
+// Repeats each pixel `scale` times along both sides.
+LayerFunctionPtr MakeUpsample(int64_t scale);
+// Zeros at the left, right, top and bottom; negative numbers take pixels away.
+LayerFunctionPtr MakePad(std::array<int64_t, 4> pads);
 
 // x: [batch, channels] or [batch, channels, ...]. Training: normalises by the micro-batch and adds its statistics to
 // `statistics`; otherwise by the moving averages.
@@ -87,6 +100,14 @@ LayerFunctionPtr MakeSequence(std::vector<LayerFunctionPtr> parts);
 LayerFunctionPtr MakeResidual(LayerFunctionPtr block);
 // down(silu(gate(x)) * up(x)).
 LayerFunctionPtr MakeSwiGlu(LinearMap gate, LinearMap up, LinearMap down);
+
+// ---- of several tensors (joins.cc)
+
+LayerFunctionPtr MakeAdd();
+// Args: dim: of a sample.
+LayerFunctionPtr MakeConcat(int64_t dim);
+// Layers that read each other. Args: wiring: of `layers`; one output.
+LayerFunctionPtr MakeGraph(Wiring wiring, std::vector<LayerFunctionPtr> layers);
 
 }  // namespace penstock
 

@@ -101,6 +101,20 @@ class LayerFunction {
   //          tape: as the same micro-batch's Forward left it; what was pushed is popped.
   // Returns: the gradient of x; undefined where it is not needed or x has none (tokens).
   virtual at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) = 0;
+
+  // The same for kinds that read several tensors; the others read one.
+  // Args: inputs: in the order of `from`.
+  virtual at::Tensor ForwardAll(std::vector<at::Tensor> inputs, const LayerContext& context, Tape* tape) {
+    return Forward(std::move(inputs.front()), context, tape);
+  }
+  // Args:    inputs: how many the layer reads.
+  // Returns: a gradient for each of them.
+  virtual std::vector<at::Tensor> BackwardAll(at::Tensor gradient, int inputs, const LayerContext& context, Tape* tape,
+                                              GradientSink* sink) {
+    std::vector<at::Tensor> gradients(inputs);
+    gradients.front() = Backward(std::move(gradient), context, tape, sink);
+    return gradients;
+  }
 };
 
 // Whether nothing but `tensor` refers to its memory, so that it may be overwritten. Values do not depend on the answer.
@@ -111,6 +125,14 @@ inline at::Tensor AddInto(at::Tensor a, const at::Tensor& b) {
   if (!IsSole(a)) return at::add(a, b);
   a.add_(b);
   return a;
+}
+
+// The same tensors, each contiguous; undefined ones stay undefined.
+inline std::vector<at::Tensor> Contiguous(std::vector<at::Tensor> tensors) {
+  for (at::Tensor& tensor : tensors) {
+    if (tensor.defined() && !tensor.is_contiguous()) tensor = tensor.contiguous();
+  }
+  return tensors;
 }
 
 // [.., n] as [rows, n]. REQUIRES: contiguous.

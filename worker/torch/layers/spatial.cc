@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -6,12 +7,14 @@
 namespace penstock {
 namespace {
 
-struct ConvolutionShape {
-  std::array<int64_t, 2> stride;
-  std::array<int64_t, 2> padding;
-};
-constexpr std::array<int64_t, 2> kOne = {1, 1};
-constexpr std::array<int64_t, 2> kZero = {0, 0};
+// One of the gradients of a convolution: of x, or of the weight.
+at::Tensor ConvolutionGradient(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight,
+                               const ConvolutionShape& shape, bool of_x) {
+  const auto gradients =
+      at::convolution_backward(gradient, x, weight, std::nullopt, shape.stride, shape.padding, shape.dilation,
+                               shape.transposed, shape.output_padding, shape.groups, {of_x, !of_x, false});
+  return of_x ? std::get<0>(gradients) : std::get<1>(gradients);
+}
 
 class KernelGradient final : public PendingGradient {
  public:
@@ -19,9 +22,7 @@ class KernelGradient final : public PendingGradient {
       : weight_(weight), x_(std::move(x)), gradient_(std::move(gradient)), shape_(shape) {}
 
   void AddUp() override {
-    weight_->AddGradient(
-        std::get<1>(at::convolution_backward(gradient_, x_, weight_->value, std::nullopt, shape_.stride, shape_.padding,
-                                             kOne, /*transposed=*/false, kZero, /*groups=*/1, {false, true, false})));
+    weight_->AddGradient(ConvolutionGradient(gradient_, x_, weight_->value, shape_, /*of_x=*/false));
   }
 
  private:
@@ -31,15 +32,15 @@ class KernelGradient final : public PendingGradient {
   const ConvolutionShape shape_;
 };
 
-class Conv2dFunction final : public LayerFunction {
+class ConvolutionFunction final : public LayerFunction {
  public:
-  Conv2dFunction(Parameter* weight, Parameter* bias, int64_t stride, int64_t padding)
-      : weight_(weight), bias_(bias), shape_({{stride, stride}, {padding, padding}}) {}
+  ConvolutionFunction(Parameter* weight, Parameter* bias, ConvolutionShape shape)
+      : weight_(weight), bias_(bias), shape_(shape) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
     const std::optional<at::Tensor> bias = bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
-    at::Tensor y = at::convolution(x, weight_->value, bias, shape_.stride, shape_.padding, kOne,
-                                   /*transposed=*/false, kZero, /*groups=*/1);
+    at::Tensor y = at::convolution(x, weight_->value, bias, shape_.stride, shape_.padding, shape_.dilation,
+                                   shape_.transposed, shape_.output_padding, shape_.groups);
     if (tape != nullptr) tape->Push(std::move(x));
     return y.contiguous();
   }
@@ -47,11 +48,7 @@ class Conv2dFunction final : public LayerFunction {
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     at::Tensor x = tape->Pop();
     at::Tensor dx;
-    if (context.input_gradient) {
-      dx =
-          std::get<0>(at::convolution_backward(gradient, x, weight_->value, std::nullopt, shape_.stride, shape_.padding,
-                                               kOne, /*transposed=*/false, kZero, /*groups=*/1, {true, false, false}));
-    }
+    if (context.input_gradient) dx = ConvolutionGradient(gradient, x, weight_->value, shape_, /*of_x=*/true);
     // Not by the same call: oneDNN would compute the kernel's gradient beside it.
     if (bias_ != nullptr) sink->Add(bias_, gradient.sum({0, 2, 3}));
     sink->Defer(std::make_unique<KernelGradient>(weight_, std::move(x), std::move(gradient), shape_));
@@ -64,21 +61,13 @@ class Conv2dFunction final : public LayerFunction {
   const ConvolutionShape shape_;
 };
 
-struct PoolArgs {
-  explicit PoolArgs(PoolShape shape)
-      : kernel({shape.kernel, shape.kernel}),
-        stride({shape.stride, shape.stride}),
-        padding({shape.padding, shape.padding}) {}
-
-  std::array<int64_t, 2> kernel, stride, padding;
-};
-
 class MaxPoolFunction final : public LayerFunction {
  public:
-  explicit MaxPoolFunction(PoolShape shape) : args_(shape) {}
+  explicit MaxPoolFunction(const Window& window) : window_(window) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    auto [y, indices] = at::max_pool2d_with_indices(x, args_.kernel, args_.stride, args_.padding, kDilation, false);
+    auto [y, indices] =
+        at::max_pool2d_with_indices(x, window_.kernel, window_.stride, window_.padding, kDilation, false);
     if (tape != nullptr) {
       tape->Push(std::move(x));
       tape->Push(std::move(indices));
@@ -89,23 +78,23 @@ class MaxPoolFunction final : public LayerFunction {
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink*) override {
     const at::Tensor indices = tape->Pop(), x = tape->Pop();
     if (!context.input_gradient) return {};
-    return at::max_pool2d_with_indices_backward(gradient, x, args_.kernel, args_.stride, args_.padding, kDilation,
+    return at::max_pool2d_with_indices_backward(gradient, x, window_.kernel, window_.stride, window_.padding, kDilation,
                                                 false, indices);
   }
 
  private:
   static constexpr std::array<int64_t, 2> kDilation = {1, 1};
-  const PoolArgs args_;
+  const Window window_;
 };
 
 class AvgPoolFunction final : public LayerFunction {
  public:
-  explicit AvgPoolFunction(PoolShape shape) : args_(shape) {}
+  AvgPoolFunction(const Window& window, bool count_padding) : window_(window), count_padding_(count_padding) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    at::Tensor y = IsGlobal(x.sizes())
-                       ? x.mean({2, 3}, /*keepdim=*/true)
-                       : at::avg_pool2d(x, args_.kernel, args_.stride, args_.padding, false, true, std::nullopt);
+    at::Tensor y = IsGlobal(x.sizes()) ? x.mean({2, 3}, /*keepdim=*/true)
+                                       : at::avg_pool2d(x, window_.kernel, window_.stride, window_.padding, false,
+                                                        count_padding_, std::nullopt);
     if (tape != nullptr) tape->PushShape(x.sizes().vec());
     return y;
   }
@@ -117,17 +106,72 @@ class AvgPoolFunction final : public LayerFunction {
       return gradient.div(static_cast<double>(shape[2] * shape[3])).expand(shape).contiguous();
     }
     // Only the shape of x is read.
-    return at::avg_pool2d_backward(gradient, at::empty(shape, gradient.options()), args_.kernel, args_.stride,
-                                   args_.padding, false, true, std::nullopt);
+    return at::avg_pool2d_backward(gradient, at::empty(shape, gradient.options()), window_.kernel, window_.stride,
+                                   window_.padding, false, count_padding_, std::nullopt);
   }
 
  private:
   // One window over the whole image: a mean, which torch computes many times faster than a pool.
   bool IsGlobal(at::IntArrayRef shape) const {
-    return args_.padding[0] == 0 && args_.kernel[0] == shape[2] && args_.kernel[1] == shape[3];
+    return window_.padding[0] == 0 && window_.kernel[0] == shape[2] && window_.kernel[1] == shape[3];
   }
 
-  const PoolArgs args_;
+  const Window window_;
+  const bool count_padding_;
+};
+
+class UpsampleFunction final : public LayerFunction {
+ public:
+  explicit UpsampleFunction(int64_t scale) : scale_(scale) {}
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape*) override {
+    const int64_t n = x.size(0), c = x.size(1), h = x.size(2), w = x.size(3);
+    return x.view({n, c, h, 1, w, 1}).expand({n, c, h, scale_, w, scale_}).reshape({n, c, h * scale_, w * scale_});
+  }
+
+  // Each pixel's copies, added up.
+  at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape*, GradientSink*) override {
+    if (!context.input_gradient) return {};
+    const int64_t n = gradient.size(0), c = gradient.size(1), h = gradient.size(2) / scale_;
+    return gradient.view({n, c, h, scale_, gradient.size(3) / scale_, scale_}).sum({3, 5});
+  }
+
+ private:
+  const int64_t scale_;
+};
+
+class PadFunction final : public LayerFunction {
+ public:
+  explicit PadFunction(std::array<int64_t, 4> pads) : pads_(pads) {
+    for (size_t i = 0; i < pads.size(); ++i) back_[i] = -pads[i];
+  }
+
+  at::Tensor Forward(at::Tensor x, const LayerContext&, Tape*) override { return Padded(x, pads_); }
+
+  // What was added goes, what was taken away had no part in the output.
+  at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape*, GradientSink*) override {
+    return context.input_gradient ? Padded(gradient, back_) : at::Tensor();
+  }
+
+ private:
+  static at::Tensor Padded(const at::Tensor& x, const std::array<int64_t, 4>& pads) {
+    const auto [left, right, top, bottom] = pads;
+    at::Tensor y = at::zeros({x.size(0), x.size(1), x.size(2) + top + bottom, x.size(3) + left + right}, x.options());
+    Inside(y, top, bottom, left, right).copy_(Inside(x, -top, -bottom, -left, -right));
+    return y;
+  }
+
+  // The part of the image less what is positive of each margin.
+  static at::Tensor Inside(const at::Tensor& image, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+    const auto cut = [](const at::Tensor& x, int64_t dim, int64_t before, int64_t after) {
+      const int64_t begin = std::max<int64_t>(before, 0);
+      return x.narrow(dim, begin, x.size(dim) - begin - std::max<int64_t>(after, 0));
+    };
+    return cut(cut(image, 2, top, bottom), 3, left, right);
+  }
+
+  const std::array<int64_t, 4> pads_;  // left, right, top, bottom
+  std::array<int64_t, 4> back_;
 };
 
 class BatchNormFunction final : public LayerFunction {
@@ -173,13 +217,19 @@ class BatchNormFunction final : public LayerFunction {
 
 }  // namespace
 
-LayerFunctionPtr MakeConv2d(Parameter* weight, Parameter* bias, int64_t stride, int64_t padding) {
-  return std::make_unique<Conv2dFunction>(weight, bias, stride, padding);
+LayerFunctionPtr MakeConvolution(Parameter* weight, Parameter* bias, ConvolutionShape shape) {
+  return std::make_unique<ConvolutionFunction>(weight, bias, shape);
 }
 
-LayerFunctionPtr MakeMaxPool(PoolShape shape) { return std::make_unique<MaxPoolFunction>(shape); }
+LayerFunctionPtr MakeMaxPool(const Window& window) { return std::make_unique<MaxPoolFunction>(window); }
 
-LayerFunctionPtr MakeAvgPool(PoolShape shape) { return std::make_unique<AvgPoolFunction>(shape); }
+LayerFunctionPtr MakeAvgPool(const Window& window, bool count_padding) {
+  return std::make_unique<AvgPoolFunction>(window, count_padding);
+}
+
+LayerFunctionPtr MakeUpsample(int64_t scale) { return std::make_unique<UpsampleFunction>(scale); }
+
+LayerFunctionPtr MakePad(std::array<int64_t, 4> pads) { return std::make_unique<PadFunction>(pads); }
 
 LayerFunctionPtr MakeBatchNorm(Parameter* weight, Parameter* bias, double eps, BatchStatistics* statistics) {
   return std::make_unique<BatchNormFunction>(weight, bias, eps, statistics);
