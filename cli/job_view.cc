@@ -126,6 +126,9 @@ std::string JobText(const v1::JobStatus& job, int width, absl::Time now) {
   }
   if (job.step() > 0) AddFact(&text, "progress", ProgressLine(job, width > 16 ? width - 14 : 0, now));
   if (job.step_seconds() > 0) AddFact(&text, "step time", absl::StrFormat("%.3f s", job.step_seconds()));
+  if (job.loss_scale() != 0) {
+    AddFact(&text, "loss scale", absl::StrCat(job.loss_scale(), ", ", job.skipped_steps(), " steps skipped"));
+  }
   if (job.eval().targets() > 0) {
     AddFact(&text, "evaluation",
             absl::StrFormat("step %d: loss %.4f, accuracy %.1f%%", job.eval().step(), job.eval().loss(),

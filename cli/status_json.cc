@@ -45,6 +45,10 @@ Json JobObject(const v1::JobStatus& job) {
                {"step_seconds", job.step_seconds()},
                {"eta_seconds", job.eta_seconds()}};
   if (!HasFigures(job)) json["loss"] = nullptr;  // none yet
+  if (job.loss_scale() != 0) {
+    json["loss_scale"] = job.loss_scale();
+    json["skipped_steps"] = job.skipped_steps();
+  }
   if (job.eval().targets() > 0) {
     json["eval"] = {{"step", job.eval().step()}, {"loss", job.eval().loss()}, {"accuracy", job.eval().accuracy()}};
   }

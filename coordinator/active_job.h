@@ -76,6 +76,7 @@ struct ActiveJob {
   std::vector<VoteDone> waiting;                 // votes of the step under way
   std::optional<std::string> votes_dropped;      // why no more votes are taken
   std::optional<StepOutcome> outcome;            // of the step that is being decided
+  v1::LossScaleState loss_scale;                 // of the next step; scale 0: the loss is not scaled
   std::optional<StepMetrics> unwritten_metrics;  // waits for its hash
 };
 

@@ -11,6 +11,7 @@
 #include "common/logging.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "model/loss_scale.h"
 
 namespace penstock {
 namespace {
@@ -243,7 +244,7 @@ absl::Status Core::AddVote(const v1::StepVote& vote, VoteDone* done) {
     work_.push_back([done = std::move(*done), decision = *decision] { done(decision); });
     return absl::OkStatus();
   }
-  PENSTOCK_ASSIGN_OR_RETURN(job->outcome, job->barrier.Add(vote, job->machine.step() + 1));
+  PENSTOCK_ASSIGN_OR_RETURN(job->outcome, job->barrier.Add(vote, job->machine.step() + 1, ScaleOf(job->loss_scale)));
   job->progress.OnVote(vote);
   job->waiting.push_back(std::move(*done));
   if (job->outcome.has_value()) {

@@ -156,8 +156,9 @@ class Core {
   void OnSave(const std::string& job, Saved event, const v1::SaveReply& reply);
   void Prune(const Assignment& assignment);
   void CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves,
-                    const v1::DataIdentity& data);
+                    const v1::DataIdentity& data, const v1::LossScaleState& loss_scale);
   void EndOnDisk(const v1::JobStatus& status, uint64_t epoch);
+  void DecideScale(uint64_t step, ActiveJob* job, v1::StepDecision* decision) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RecordStep(ActiveJob* job, const StepOutcome& outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WriteMetrics(const std::string& job, StepMetrics metrics) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes the handle of a rank's next call; the call counts as under way until CallEnded.

@@ -7,6 +7,7 @@
 #include "common/logging.h"
 #include "coordinator/core.h"
 #include "coordinator/text.h"
+#include "model/loss_scale.h"
 
 namespace penstock {
 
@@ -49,6 +50,10 @@ void Core::Do(ActiveJob* job, const LoadRank& command) {
                                       if (loaded == nullptr) return;
                                       loaded->progress.OnLoaded(rank, reply);
                                       Loaded event{epoch, rank, status, reply.step()};
+                                      if (status.ok() && reply.has_loss_scale()) {
+                                        loaded->loss_scale = reply.loss_scale();
+                                        loaded->progress.SetLossScale(loaded->loss_scale);
+                                      }
                                       if (status.ok() && reply.has_data()) {
                                         loaded->data = reply.data();
                                         event.status = loaded->CheckData(reply.data());
@@ -69,6 +74,7 @@ void Core::Do(ActiveJob* job, const RunRank& command) {
   request.set_from_step(command.from);
   request.set_to_step(command.to);
   request.set_hash(command.hash);
+  request.set_loss_scale(job->loss_scale.scale());
   if (command.mode == v1::PASS_GENERATE) {
     request.mutable_tokens()->Assign(command.tokens.begin(), command.tokens.end());
     request.set_temperature(job->stored.spec.eval().sample().temperature());
@@ -157,12 +163,27 @@ void Core::Do(ActiveJob* job, const UnloadRank& command) {
   });
 }
 
+// What a step's gradients say of the loss's scale: the step is skipped, or is the next update.
+void Core::DecideScale(uint64_t step, ActiveJob* job, v1::StepDecision* decision) {
+  if (job->loss_scale.scale() == 0) return;
+  const std::string& overflow = job->outcome->overflow;
+  decision->set_update(step - job->loss_scale.skipped());
+  decision->set_skip(!overflow.empty());
+  job->loss_scale = NextLossScale(job->stored.spec.train().loss_scale(), job->loss_scale, decision->skip());
+  decision->set_next_loss_scale(job->loss_scale.scale());
+  job->progress.SetLossScale(job->loss_scale);
+  if (!decision->skip()) return;
+  LOG(INFO) << "job " << job->stored.id << ", step " << step << ": skipped, " << overflow << "; the loss scale is "
+            << job->loss_scale.scale() << " now";
+}
+
 void Core::Do(ActiveJob* job, const Decide& command) {
   v1::StepDecision decision;
   decision.set_commit(command.commit);
   decision.set_grad_norm(job->outcome->grad_norm);
   decision.set_clip_scale(job->outcome->clip_scale);
   decision.set_last(command.last);
+  if (command.commit) DecideScale(command.step, job, &decision);
   job->barrier.Decided(command.step, decision);
   for (VoteDone& done : std::exchange(job->waiting, {})) {
     work_.push_back([done = std::move(done), decision] { done(decision); });
@@ -198,14 +219,13 @@ void Core::Do(ActiveJob* job, const DropVotes& command) {
 }
 
 void Core::Do(ActiveJob* job, const WriteManifest& command) {
-  disk_->Post([this, assignment = job->assignment, step = command.step, saves = job->saves, data = job->data] {
-    CommitOnDisk(*assignment, step, saves, data);
-  });
+  disk_->Post([this, assignment = job->assignment, step = command.step, saves = job->saves, data = job->data,
+               loss_scale = job->loss_scale] { CommitOnDisk(*assignment, step, saves, data, loss_scale); });
 }
 
 // On the disk's thread. Training goes on as soon as the checkpoint is one; pruning follows on its own.
 void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::vector<v1::SaveReply>& saves,
-                        const v1::DataIdentity& data) {
+                        const v1::DataIdentity& data, const v1::LossScaleState& loss_scale) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.step = step;
@@ -214,6 +234,7 @@ void Core::CommitOnDisk(const Assignment& assignment, uint64_t step, const std::
   manifest.plan = assignment.plan;
   manifest.spec = assignment.spec;
   manifest.data = data;
+  manifest.loss_scale = loss_scale;
   for (const v1::SaveReply& save : saves) {
     manifest.files.push_back({save.file(), save.bytes(), {save.tensors().begin(), save.tensors().end()}});
   }

@@ -1,6 +1,7 @@
 #include "coordinator/job_progress.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -124,7 +125,7 @@ void JobProgress::OnCounters(int rank, const v1::Counters& counters) {
 }
 
 StepMetrics JobProgress::OnStep(const StepOutcome& outcome) {
-  last_ = StepMetrics();
+  const StepMetrics before = std::exchange(last_, StepMetrics());
   last_.step = outcome.step;
   last_.loss = outcome.loss;
   last_.lr = LearningRate(train_, outcome.step);
@@ -139,7 +140,15 @@ StepMetrics JobProgress::OnStep(const StepOutcome& outcome) {
   }
   votes_.clear();
   stepped_ = true;
-  return last_;
+  StepMetrics line = last_;
+  if (loss_scale_.scale() != 0) line.loss_scale = outcome.loss_scale;
+  line.skipped = !outcome.overflow.empty();
+  if (line.skipped) {
+    line.grad_norm = std::numeric_limits<double>::infinity();
+    last_.loss = before.loss;
+    last_.grad_norm = before.grad_norm;
+  }
+  return line;
 }
 
 bool JobProgress::LogsStep(uint64_t step) const { return hash_ || step % log_every_ == 0 || step == train_.steps(); }
@@ -155,6 +164,8 @@ void JobProgress::Fill(uint64_t step, v1::JobStatus* status) const {
   status->set_loss(last_.loss);
   status->set_lr(last_.lr);
   status->set_grad_norm(last_.grad_norm);
+  status->set_loss_scale(loss_scale_.scale());
+  status->set_skipped_steps(loss_scale_.skipped());
   status->set_bubble(last_.bubble);
   status->set_step_seconds(seconds);
   status->set_tokens_per_second(seconds > 0 ? units_per_step_ / seconds : 0);

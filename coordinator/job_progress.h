@@ -26,7 +26,9 @@ class JobProgress {
   // Where a rank's step went; counts once the step is committed.
   void OnVote(const v1::StepVote& vote);
   void OnCounters(int rank, const v1::Counters& counters);
-  // A committed step. Returns its line of metrics.
+  // Precision fp16: the scale of the next step.
+  void SetLossScale(const v1::LossScaleState& state) { loss_scale_ = state; }
+  // A committed step, or a skipped one. Returns its line of metrics.
   StepMetrics OnStep(const StepOutcome& outcome);
   // Whether metrics.jsonl has a line for this step: every log.every, the last, and each one that is hashed.
   bool LogsStep(uint64_t step) const;
@@ -50,7 +52,8 @@ class JobProgress {
   std::map<uint32_t, v1::StepVote> votes_;               // of the step under way, by rank
   std::map<uint32_t, std::deque<v1::StepVote>> recent_;  // of the latest steps, by rank; without norms and losses
   std::vector<std::string> rank_worker_;
-  StepMetrics last_;
+  StepMetrics last_;  // loss and norm: of the latest step that was not skipped
+  v1::LossScaleState loss_scale_;
   bool stepped_ = false;
   std::deque<double> recent_step_seconds_;
 };

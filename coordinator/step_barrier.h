@@ -19,9 +19,11 @@ namespace penstock {
 // What the votes of all ranks on a step say together.
 struct StepOutcome {
   uint64_t step = 0;
-  std::string fault;  // empty: all finite; else what was not: "the gradient of h.0.ln_1.weight is not finite"
+  std::string fault;     // empty: all finite; else what was not: "the gradient of h.0.ln_1.weight is not finite"
+  std::string overflow;  // empty; or, where a smaller loss scale may help, the same instead of `fault`
   double grad_norm = 0;
   double clip_scale = 1;
+  double loss_scale = 1;  // what the gradients were multiplied by
   double loss = 0;
   double step_seconds = 0;  // of the slowest rank
   double bubble = 0;        // idle share of the pass, mean over ranks
@@ -34,10 +36,11 @@ class StepBarrier {
   StepBarrier(int ranks, std::vector<std::string> parameters, double grad_clip);
 
   // Adds a rank's vote. A rank that votes again on the same step replaces nothing.
-  // Args:    next_step: the step that the job is to decide next.
+  // Args:    next_step: the step that the job is to decide next. loss_scale: what its gradients are multiplied by, a
+  //          power of two; the outcome's norm is without it, its clip_scale divides by it.
   // Returns: the outcome when this was the last vote of the step, else nullopt.
   // Errors:  FailedPrecondition: the vote is on another step. InvalidArgument: no such rank.
-  absl::StatusOr<std::optional<StepOutcome>> Add(const v1::StepVote& vote, uint64_t next_step);
+  absl::StatusOr<std::optional<StepOutcome>> Add(const v1::StepVote& vote, uint64_t next_step, double loss_scale = 1);
 
   // Ends the collection of a step that was decided. The decision answers later repetitions of its votes.
   void Decided(uint64_t step, const v1::StepDecision& decision);
@@ -45,9 +48,9 @@ class StepBarrier {
   std::optional<v1::StepDecision> Repeated(const v1::StepVote& vote) const;
 
  private:
-  StepOutcome Combine(uint64_t step) const;
+  StepOutcome Combine(uint64_t step, double loss_scale) const;
   // Fills in norm, or the fault.
-  void CombineNorms(StepOutcome* outcome) const;
+  void CombineNorms(double loss_scale, StepOutcome* outcome) const;
 
   const int ranks_;
   const std::vector<std::string> parameters_;

@@ -66,6 +66,9 @@ int64_t AttentionBytes(const Sizes& sizes, bool rotary, bool joint_projection) {
   return kFloatBytes * floats;
 }
 
+// The part of it that is float32 in every precision.
+int64_t SoftmaxBytes(const Sizes& sizes) { return kFloatBytes * sizes.positions * sizes.heads; }
+
 // Args: matrices: FLOPs of all projections, forward; their gradients are those that can wait.
 void SetFlops(const RuleContext& context, double matrices, double scores) {
   context.info->cost.forward_flops = matrices + scores;
@@ -119,6 +122,7 @@ bool AttentionRule(const RuleContext& context) {
   // The gradients of attention's output and of queries, keys and values, beside what waits at last: fewer wait where
   // heads are grouped, and a rotation makes one more.
   cost.working_bytes = grouped ? 11 * row / 2 : (attention.rotary() ? 6 : 4) * row;
+  cost.full_bytes = SoftmaxBytes(sizes);
   cost.activation_bytes = row + AttentionBytes(sizes, attention.rotary(), true) + (attention.dropout() > 0 ? row : 0);
   cost.memory_bytes = (attention.dropout() > 0 ? 3.0 : 0.0) * row;
   return true;
@@ -143,6 +147,7 @@ bool GptBlockRule(const RuleContext& context) {
   const int64_t row = context.input().Bytes();
   // x, ln_1's output (qkv's input), x + attention (ln_2's input), ln_2's output (fc's input); fc's output (gelu's
   // input) and gelu's output (proj's input) are 4 wide each; mean and deviation of the two norms; two masks.
+  cost.full_bytes = 4 * kFloatBytes * sizes.positions + SoftmaxBytes(sizes);
   cost.activation_bytes = 4 * row + 8 * row + 4 * kFloatBytes * sizes.positions + AttentionBytes(sizes, false, true) +
                           (block.dropout() > 0 ? 2 * row : 0);
   // Attention's; fc's input and its output's gradient; proj's input and its output's gradient.
@@ -178,6 +183,7 @@ bool LlamaBlockRule(const RuleContext& context) {
   const int64_t row = context.input().Bytes(), hidden_row = kFloatBytes * sizes.positions * hidden;
   // x, ln_1's output; x + attention, ln_2's output; 1/rms of the two norms; gate's and up's outputs (their product, the
   // input of down, is computed again).
+  cost.full_bytes = 2 * kFloatBytes * sizes.positions + SoftmaxBytes(sizes);
   cost.activation_bytes =
       4 * row + 2 * hidden_row + 2 * kFloatBytes * sizes.positions + AttentionBytes(sizes, true, false);
   // Attention's; gate's and up's input and the gradients of their outputs; down's input and its output's gradient.

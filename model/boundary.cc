@@ -14,7 +14,7 @@ constexpr char kAlone[] = "x";
 BoundaryTensor TensorOf(const ModelInfo& model, int source) {
   if (source == kModelInput) return {source, "input", model.layers[0].input, false};
   const LayerInfo& layer = model.layers[source];
-  return {source, layer.name, layer.output, layer.output.dtype == v1::DTYPE_FLOAT32};
+  return {source, layer.name, layer.output, layer.needs_gradient};
 }
 
 }  // namespace
@@ -52,6 +52,7 @@ Wiring WiringOf(const ModelInfo& model, int begin, int end) {
     std::vector<int>& reads = wiring.reads.emplace_back();
     for (const int source : model.layers[i].reads) reads.push_back(slot.at(source));
     slot[i] = wiring.SlotOf(i - begin);
+    wiring.idle.push_back(!model.layers[i].needs_gradient);
   }
   for (const BoundaryTensor& tensor : out) wiring.outputs.push_back(slot.at(tensor.source));
   return wiring;
@@ -76,10 +77,12 @@ Wiring WiringOfOne(const LayerInfo& layer) {
   std::vector<int>& slots = wiring.reads.emplace_back();
   for (int i = 0; i < wiring.inputs; ++i) {
     const TensorType& type = i == 0 ? layer.input : layer.more_inputs[i - 1];
-    wiring.needs_gradient.push_back(layer.reads[i] != kModelInput && type.dtype == v1::DTYPE_FLOAT32);
+    wiring.needs_gradient.push_back(layer.reads[i] != kModelInput && layer.needs_input_gradient &&
+                                    type.dtype != v1::DTYPE_INT64);
     slots.push_back(i);
   }
   wiring.outputs = {wiring.SlotOf(0)};
+  wiring.idle = {!layer.needs_gradient};
   return wiring;
 }
 

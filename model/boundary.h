@@ -16,7 +16,7 @@ struct BoundaryTensor {
   int source = kModelInput;   // the layer that makes it, or kModelInput
   std::string name;           // on the wire: the layer's, or "input"; "x" where it crosses alone
   TensorType type;            // of one sample
-  bool has_gradient = false;  // numbers that a layer has made: their gradient comes back
+  bool has_gradient = false;  // numbers that a layer has made, and trained ones with them: their gradient comes back
 };
 
 // The tensors that cross the cut before layer `cut`, in the order in which they are made. The cut before the first
@@ -33,11 +33,15 @@ std::vector<int> LastReaders(const ModelInfo& model);
 struct Wiring {
   int inputs = 1;
   std::vector<bool> needs_gradient = {true};  // by input
+  std::vector<bool> idle;                     // by layer: nobody needs its output's gradient; empty: none is
   std::vector<std::vector<int>> reads;        // by layer: slots
   std::vector<int> outputs;                   // slots that leave
 
   int layers() const { return static_cast<int>(reads.size()); }
   int SlotOf(int layer) const { return inputs + layer; }
+  bool IsIdle(int layer) const { return !idle.empty() && idle[layer]; }
+  // Whether anybody needs the gradient of the slot's tensor.
+  bool NeedsGradient(int slot) const { return slot < inputs ? needs_gradient[slot] : !IsIdle(slot - inputs); }
 };
 
 // Of the layers [begin, end): its inputs are TensorsAcross(begin), its outputs TensorsAcross(end), in their order.

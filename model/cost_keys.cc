@@ -22,6 +22,7 @@ void ForgetNames(v1::Layer* layer, const std::string& graph = "") {
   } else {
     layer->set_name(std::string(absl::StripPrefix(layer->name(), graph)));
   }
+  layer->clear_frozen();
   layer->clear_at();
   if (layer->has_residual()) {
     for (v1::Layer& inner : *layer->mutable_residual()->mutable_block()) ForgetNames(&inner);
@@ -36,6 +37,17 @@ std::string TypeText(const TensorType& type) {
 
 std::string PrecisionOf(const v1::Train& train) { return train.precision().empty() ? "fp32" : train.precision(); }
 
+// Which parameters are not trained, where any isn't: "frozen 0110".
+std::string FrozenText(const LayerInfo& layer) {
+  std::string text;
+  bool any = !layer.needs_gradient;
+  for (const ParameterSpec& parameter : layer.parameters) {
+    text += parameter.frozen ? '1' : '0';
+    any = any || parameter.frozen;
+  }
+  return any ? absl::StrCat("frozen ", text) : "";
+}
+
 std::string LayerKey(const v1::JobSpec& spec, const ModelInfo& model, int index, int64_t samples) {
   v1::Layer layer = spec.model().layers(index);
   FillDefaults(&layer);
@@ -43,11 +55,12 @@ std::string LayerKey(const v1::JobSpec& spec, const ModelInfo& model, int index,
   const LayerInfo& info = model.layers[index];
   std::string inputs = TypeText(info.input);
   for (const TensorType& input : info.more_inputs) absl::StrAppend(&inputs, " ", TypeText(input));
-  const bool first = info.ReadsModelInputOnly(), last = index + 1 == static_cast<int>(model.layers.size());
+  const bool first = !info.needs_input_gradient, last = index + 1 == static_cast<int>(model.layers.size());
   // The fields' encoding is stable: no maps, no unknown fields, one version of the code that writes them.
-  const std::string facts = absl::StrCat(layer.SerializeAsString(), "|", inputs, " x ", samples, "|",
-                                         PrecisionOf(spec.train()), "|", std::max(1u, spec.train().threads()), "|",
-                                         first ? "first" : "", "|", last ? v1::LossKind_Name(spec.model().loss()) : "");
+  const std::string facts =
+      absl::StrCat(layer.SerializeAsString(), "|", inputs, " x ", samples, "|", PrecisionOf(spec.train()), "|",
+                   std::max(1u, spec.train().threads()), "|", first ? "first" : "", FrozenText(info), "|",
+                   last ? v1::LossKind_Name(spec.model().loss()) : "");
   return absl::StrCat("layer ", KindName(layer), " ", Sha256Hex(facts).substr(0, 32));
 }
 

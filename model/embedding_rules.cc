@@ -17,7 +17,7 @@ bool EmbeddingRule(const RuleContext& context) {
   std::vector<int64_t> shape = context.input().shape;
   shape.push_back(embedding.dim());
   context.SetOutput(shape);
-  context.info->cost.activation_bytes = context.input().Bytes();
+  context.info->cost.activation_bytes = context.info->cost.full_bytes = context.input().Bytes();
   context.info->ends.keeps_input = true;
   context.info->cost.deferred_bytes = context.input().Bytes() + context.info->output.Bytes();
   context.info->cost.memory_bytes = context.input().Bytes() + 2.0 * context.info->output.Bytes();

@@ -17,6 +17,7 @@ void AddCost(const LayerCost& inner, LayerCost* cost) {
   cost->backward_flops += inner.backward_flops;
   cost->weight_flops += inner.weight_flops;
   cost->activation_bytes += inner.activation_bytes - inner.shared_bytes;
+  cost->full_bytes += inner.full_bytes;
   cost->deferred_bytes += inner.deferred_bytes;
   cost->working_bytes = std::max(cost->working_bytes, inner.working_bytes);
   cost->gradient_bytes = std::max(cost->gradient_bytes, inner.gradient_bytes);
@@ -39,7 +40,7 @@ bool InferBlock(const RuleContext& context, const LayerList& block, const std::v
     layers.push_back(std::move(info));
   }
   const std::set<int> kept = FindShared(&layers);
-  AddPassing(&layers);
+  AddPassing(block, &layers);
   context.info->ends.keeps_input = context.info->more_inputs.empty() && kept.contains(ListInput(0));
   for (LayerInfo& layer : layers) {
     AddCost(layer.cost, &context.info->cost);
@@ -180,7 +181,7 @@ std::set<int> FindShared(std::vector<LayerInfo>* layers) {
   return kept_inputs;
 }
 
-void AddPassing(std::vector<LayerInfo>* layers) {
+void AddPassing(const LayerList& list, std::vector<LayerInfo>* layers) {
   const int count = static_cast<int>(layers->size());
   std::map<int, std::pair<int, int64_t>> last;  // by tensor: its last reader, its bytes
   for (int i = 0; i < count; ++i) {
@@ -189,9 +190,12 @@ void AddPassing(std::vector<LayerInfo>* layers) {
     for (size_t k = 1; k < layer.reads.size(); ++k) last[layer.reads[k]] = {i, layer.more_inputs[k - 1].Bytes()};
   }
   std::vector<int64_t> change(count + 1, 0);
+  // Sums whose gradient passes already: it is that of all they read. Tensors come in the order in which they are made.
+  std::set<int> sums;
   for (const auto& [tensor, reader] : last) {
     const int first = std::max(0, tensor + 1);
     if (reader.first <= first) continue;
+    if (list[reader.first].has_add() && !sums.insert(reader.first).second) continue;
     change[first] += reader.second;
     change[reader.first] -= reader.second;
   }

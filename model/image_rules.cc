@@ -78,6 +78,8 @@ int64_t ConvolutionWorkingBytes(const RuleContext& context) {
   };
   const int64_t input = context.input().Bytes(), copies = blocked(context.input()) + blocked(context.info->output);
   const bool pixel = window.kernel == Sides{1, 1};
+  // In groups of several channels each it takes a way without copies.
+  if (conv.groups() > 1 && conv.groups() < context.input().shape[0]) return input + context.info->output.Bytes();
   if (window.stride == Sides{1, 1}) return pixel ? input : std::max(2 * input, copies);
   return !pixel && conv.out() < 16 ? 3 * input : std::max(3 * input, copies);
 }
@@ -137,7 +139,7 @@ bool ConvTranspose2dRule(const RuleContext& context) {
   context.SetOutput(std::move(shape));
   context.info->cost.forward_flops = 2.0 * context.input().Elements() * fan.Elements();
   SetKernelCost(context);
-  context.info->cost.working_bytes = 2 * (context.input().Bytes() + context.info->output.Bytes());
+  context.info->cost.working_bytes = 2 * std::max(context.input().Bytes(), context.info->output.Bytes());
   return true;
 }
 
@@ -148,7 +150,8 @@ bool MaxPoolRule(const RuleContext& context) {
   }
   if (!PoolRule(context, context.layer.max_pool())) return false;
   context.info->ends.keeps_input = true;
-  context.info->cost.activation_bytes += context.info->output.Elements() * DTypeBytes(v1::DTYPE_INT64);
+  context.info->cost.full_bytes = context.info->output.Elements() * DTypeBytes(v1::DTYPE_INT64);
+  context.info->cost.activation_bytes += context.info->cost.full_bytes;
   return true;
 }
 

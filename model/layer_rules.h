@@ -78,7 +78,8 @@ std::set<int> FindShared(std::vector<LayerInfo>* layers);
 
 // Adds to each layer's working_bytes what passes it by: made before it, read after it. Going forward that is the
 // tensor, going backward its gradient.
-void AddPassing(std::vector<LayerInfo>* layers);
+// Args: list: whose infos `layers` are.
+void AddPassing(const LayerList& list, std::vector<LayerInfo>* layers);
 
 // Applies the rule of the layer's kind. `info->name` and `info->input` are set.
 bool ApplyRule(const RuleContext& context);

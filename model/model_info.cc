@@ -12,6 +12,7 @@
 #include "model/layer_kind.h"
 #include "model/layer_reads.h"
 #include "model/layer_rules.h"
+#include "model/train_effects.h"
 
 namespace penstock {
 namespace {
@@ -134,7 +135,9 @@ void AddLossCost(const v1::Model& model, LayerInfo* last) {
   const int64_t bytes = last->output.Bytes();
   const bool cross_entropy = model.loss() == v1::LOSS_CROSS_ENTROPY;
   const int64_t classes = last->output.Elements() / last->output.shape.back();  // one a position
-  last->cost.activation_bytes += cross_entropy ? bytes + classes * DTypeBytes(v1::DTYPE_INT64) : 2 * bytes;
+  const int64_t kept = cross_entropy ? bytes + classes * DTypeBytes(v1::DTYPE_INT64) : 2 * bytes;
+  last->cost.activation_bytes += kept;
+  last->cost.full_bytes += kept;
   // The gradient of the output; cross entropy computes it from that of the log-probabilities.
   last->cost.working_bytes = std::max(last->cost.working_bytes, (cross_entropy ? 2 : 1) * bytes);
   last->cost.memory_bytes += (cross_entropy ? 3.0 : 2.0) * bytes;
@@ -251,9 +254,11 @@ ModelInfo InferModel(const v1::Model& model, Diagnostics* diagnostics, const std
     info.layers.push_back(std::move(next));
   }
   FindShared(&info.layers);
-  AddPassing(&info.layers);
+  AddPassing(model.layers(), &info.layers);
+  FreezeParameters(model, &info);
   if (!told.contains(info.layers.back().name)) CheckLoss(model, model_input, &info, diagnostics);
   CheckParameterNames(model, info, diagnostics);
+  SetComputeType(model, &info);
   if (info.ParameterElements() > kMaxElements) {
     diagnostics->Error(model.at(), "the model has more than 2^40 parameters");
   }

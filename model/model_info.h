@@ -39,7 +39,8 @@ struct ParameterSpec {
   std::string name;  // global: "<layer>.<parameter>", inner layers "<layer>.<inner>.<parameter>"
   std::vector<int64_t> shape;
   Init init;
-  bool decay = false;  // weight decay applies: matrices and kernels, not biases and norms
+  bool decay = false;   // weight decay applies: matrices and kernels, not biases and norms
+  bool frozen = false;  // it is not trained
 
   int64_t Elements() const;
 };
@@ -69,6 +70,9 @@ struct LayerCost {
   // keeps as its output and this one as its input is in both layers' counts, and here once more by itself: a stage that
   // holds layer `shared_from` too keeps it once.
   int64_t activation_bytes = 0;
+  // The part of activation_bytes that is not of the type that the model computes in: tokens, places of maxima, what
+  // norms and softmax keep in float32.
+  int64_t full_bytes = 0;
   int64_t shared_bytes = 0;
   int shared_from = 0;  // meaningless while shared_bytes is 0
   // Kept from the input gradient to the weight gradient: the factors of weight gradients that can wait.
@@ -104,6 +108,9 @@ struct LayerInfo {
   std::vector<BufferSpec> buffers;
   LayerCost cost;
   LayerEnds ends;
+  // Whether anything that is trained, in it or below it, needs the gradient of its output; and of what it reads.
+  bool needs_gradient = true;
+  bool needs_input_gradient = true;
   std::vector<LoneNorm> lone_norms;  // the layer itself, or layers in it
 
   // Whether nobody needs the gradient of anything that it reads.

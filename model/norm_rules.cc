@@ -42,7 +42,8 @@ bool LayerNormRule(const RuleContext& context) {
   context.AddParameter("weight", {context.Width()}, kInitOnes, false);
   if (norm.bias()) context.AddParameter("bias", {context.Width()}, kInitZeros, false);
   context.SetOutput(context.input().shape);
-  context.info->cost.activation_bytes = context.input().Bytes() + 2 * kFloatBytes * context.Positions();
+  context.info->cost.full_bytes = 2 * kFloatBytes * context.Positions();
+  context.info->cost.activation_bytes = context.input().Bytes() + context.info->cost.full_bytes;
   context.info->cost.working_bytes = 2 * context.input().Bytes();  // gradients in and out
   context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 2.0 * context.input().Bytes();
@@ -54,7 +55,8 @@ bool RmsNormRule(const RuleContext& context) {
   if (!context.AboveZero("eps", context.layer.rms_norm().eps()) || !context.FloatInput()) return false;
   context.AddParameter("weight", {context.Width()}, kInitOnes, false);
   context.SetOutput(context.input().shape);
-  context.info->cost.activation_bytes = context.input().Bytes() + kFloatBytes * context.Positions();
+  context.info->cost.full_bytes = kFloatBytes * context.Positions();
+  context.info->cost.activation_bytes = context.input().Bytes() + context.info->cost.full_bytes;
   context.info->cost.working_bytes = 4 * context.input().Bytes();  // gradients in and out, two temporaries
   context.info->ends.keeps_input = true;
   context.info->cost.memory_bytes = 2.0 * context.input().Bytes();

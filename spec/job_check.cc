@@ -8,12 +8,14 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/data/format.h"
 #include "common/schedule_kind.h"
 #include "spec/data_check.h"
+#include "spec/train_check.h"
 
 namespace penstock {
 namespace {
@@ -30,9 +32,6 @@ class JobCheck {
 
   void Name();
   void Pipeline();
-  void Train();
-  void Optimizer();
-  void LrSchedule();
   void EvalAndSample();
   void CheckpointAndLog();
   ModelInfo Model(const std::set<std::string>& faulty_layers);
@@ -60,9 +59,6 @@ class JobCheck {
   // Whether the value is finite and at least 0; an error otherwise.
   void NotNegative(absl::string_view path, double value) {
     Must(std::isfinite(value) && value >= 0, path, absl::StrCat("is ", value, ": it must be at least 0"));
-  }
-  void Probability(absl::string_view path, double value) {
-    Must(value >= 0 && value < 1, path, absl::StrCat("is ", value, ": it must be at least 0 and below 1"));
   }
   void ExplicitSplit();
   void ScheduleNeeds();
@@ -196,51 +192,6 @@ void JobCheck::CsvNeeds() {
        "pipeline.recompute", "stands beside a csv: write R's into its lists, before the B or I that needs them");
 }
 
-void JobCheck::Train() {
-  const v1::Train& train = spec_.train();
-  Must(train.batch_size() >= 1, "train.batch_size", "is 0: it must be at least 1");
-  Must(train.threads() == 1, "train.threads", absl::StrCat("is ", train.threads(), ": this version has only 1"));
-  Must(train.precision() == "fp32", "train.precision",
-       absl::StrCat("is '", train.precision(), "': this version has only fp32"));
-  NotNegative("train.grad_clip", train.grad_clip());
-  Optimizer();
-  LrSchedule();
-}
-
-void JobCheck::Optimizer() {
-  const v1::Optimizer& optimizer = spec_.train().optimizer();
-  const std::string path = "train.optimizer";
-  Must(optimizer.name() != v1::Optimizer::NAME_UNSPECIFIED, path + ".name", "is missing: sgd, adam or adamw");
-  NotNegative(path + ".lr", optimizer.lr());
-  NotNegative(path + ".weight_decay", optimizer.weight_decay());
-  if (optimizer.name() == v1::Optimizer::SGD) {
-    Probability(path + ".momentum", optimizer.momentum());
-  } else {
-    Probability(path + ".betas", optimizer.beta1());
-    Probability(path + ".betas", optimizer.beta2());
-    Must(std::isfinite(optimizer.eps()) && optimizer.eps() > 0, path + ".eps",
-         absl::StrCat("is ", optimizer.eps(), ": it must be above 0"));
-  }
-}
-
-void JobCheck::LrSchedule() {
-  const v1::LrSchedule& schedule = spec_.train().lr_schedule();
-  const std::string path = "train.lr_schedule";
-  const double lr = spec_.train().optimizer().lr();
-  Must(schedule.name() != v1::LrSchedule::NAME_UNSPECIFIED, path + ".name", "is missing: constant, linear or cosine");
-  NotNegative(path + ".min_lr", schedule.min_lr());
-  if (schedule.name() == v1::LrSchedule::CONSTANT) {
-    Must(schedule.min_lr() == 0, path + ".min_lr", "has no effect on a constant learning rate: leave it out");
-  } else if (places_.Sound("train.optimizer.lr") && schedule.min_lr() > lr) {
-    Error(path + ".min_lr", absl::StrCat("is ", schedule.min_lr(), ", above the learning rate ", lr));
-  }
-  if (places_.Sound("train.steps") && spec_.train().steps() > 0) {
-    Must(schedule.warmup_steps() <= spec_.train().steps(), path + ".warmup_steps",
-         absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", spec_.train().steps(), " steps"),
-         {"train.steps"});
-  }
-}
-
 void JobCheck::EvalAndSample() {
   if (!spec_.has_eval()) return;
   const v1::Eval& eval = spec_.eval();
@@ -307,11 +258,22 @@ ModelInfo JobCheck::Model(const std::set<std::string>& faulty_layers) {
 
 }  // namespace
 
+namespace {
+
+// A mapping's value by its key, a list's by its index.
+const YamlNode* Child(const YamlNode& node, absl::string_view part) {
+  if (!node.IsSequence()) return node.Find(part);
+  size_t index = 0;
+  return absl::SimpleAtoi(part, &index) && index < node.items.size() ? &node.items[index] : nullptr;
+}
+
+}  // namespace
+
 const YamlNode* JobPlaces::Nearest(absl::string_view path, bool* exact) const {
   const YamlNode* node = root_;
   *exact = node != nullptr;
   for (absl::string_view part : absl::StrSplit(path, '.')) {
-    const YamlNode* next = node == nullptr ? nullptr : node->Find(part);
+    const YamlNode* next = node == nullptr ? nullptr : Child(*node, part);
     if (next == nullptr) {
       *exact = false;
       break;
@@ -347,11 +309,15 @@ ModelInfo CheckJob(const v1::JobSpec& spec, const JobPlaces& places, const std::
   check.Name();
   CheckDataSection(spec, places, diagnostics);
   check.Pipeline();
-  check.Train();
+  CheckTrainSection(spec, places, diagnostics);
   check.EvalAndSample();
   check.CheckpointAndLog();
   if (!check_model) return {};
+  const int before = diagnostics->count();
   ModelInfo info = check.Model(faulty_layers);
+  if (places.Sound("model") && diagnostics->count() == before) {
+    CheckParameterPatterns(spec, info, places, diagnostics);
+  }
   check.StagesFit();
   return info;
 }

@@ -25,7 +25,8 @@ class JobPlaces {
   // Both must outlive this.
   JobPlaces(const YamlNode* root, const YamlErrors* errors) : root_(root), errors_(errors) {}
 
-  // The value at the dotted path, "data.train.part"; where it is absent, the section that it would stand in.
+  // The value at the dotted path, "data.train.part", "train.optimizer.groups.0"; where it is absent, the section that
+  // it would stand in.
   v1::SourceLocation At(absl::string_view path) const;
   // How many characters an error there underlines.
   int Length(absl::string_view path) const;

@@ -15,6 +15,7 @@
 #include "spec/model_file.h"
 #include "spec/override.h"
 #include "spec/pipeline_section.h"
+#include "spec/train_section.h"
 
 namespace penstock {
 namespace {
@@ -41,7 +42,7 @@ ModelSection ReadSections(YamlMapping* file, const std::string& folder, YamlErro
   *spec->mutable_model() = section.model;
   YamlMapping pipeline = file->Mapping("pipeline");
   *spec->mutable_pipeline() = pipeline.present() ? ReadPipelineSection(pipeline, folder, errors) : DefaultPipeline();
-  *spec->mutable_train() = ReadTrainSection(file->Mapping("train"), errors);
+  *spec->mutable_train() = ReadTrainSection(file->Mapping("train"), errors, spec->mutable_model());
   YamlMapping eval = file->Mapping("eval");
   if (eval.present() || spec->data().has_eval()) *spec->mutable_eval() = ReadEvalSection(eval, errors);
   *spec->mutable_checkpoint() = ReadCheckpointSection(file->Mapping("checkpoint"), folder, errors);

@@ -1,5 +1,6 @@
-// The sections of a job file but `model:` and `pipeline:`, each read from its mapping. Types and keys only: whether the
-// values make sense together is spec/job_check.h's. Absent keys leave the default of docs/reference.md. Pure.
+// The sections of a job file but `model:`, `pipeline:` and `train:`, each read from its mapping. Types and keys only:
+// whether the values make sense together is spec/job_check.h's. Absent keys leave the default of docs/reference.md.
+// Pure.
 #ifndef PENSTOCK_SPEC_JOB_SECTIONS_H_
 #define PENSTOCK_SPEC_JOB_SECTIONS_H_
 
@@ -14,7 +15,6 @@ namespace penstock {
 std::string AbsolutePath(const std::string& folder, const std::string& path);
 
 v1::Data ReadDataSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
-v1::Train ReadTrainSection(YamlMapping section, YamlErrors* errors);
 v1::Eval ReadEvalSection(YamlMapping section, YamlErrors* errors);
 v1::Checkpoint ReadCheckpointSection(YamlMapping section, const std::string& folder, YamlErrors* errors);
 v1::Log ReadLogSection(YamlMapping section, YamlErrors* errors);

@@ -9,6 +9,7 @@
 #include "spec/job_file.h"
 #include "spec/model_file.h"
 #include "spec/pipeline_section.h"
+#include "spec/train_section.h"
 
 namespace penstock {
 namespace {
@@ -40,31 +41,6 @@ std::string DataToYaml(const v1::Data& data) {
   return absl::StrCat(text, "  order: ", data.sequential() ? "sequential" : "shuffled", "\n");
 }
 
-std::string OptimizerToYaml(const v1::Optimizer& optimizer) {
-  const bool sgd = optimizer.name() == v1::Optimizer::SGD;
-  const std::string name = sgd ? "sgd" : optimizer.name() == v1::Optimizer::ADAM ? "adam" : "adamw";
-  std::string text = absl::StrCat("  optimizer: {name: ", name, ", lr: ", YamlNumber(optimizer.lr()),
-                                  ", weight_decay: ", YamlNumber(optimizer.weight_decay()));
-  if (sgd) return absl::StrCat(text, ", momentum: ", YamlNumber(optimizer.momentum()), "}\n");
-  return absl::StrCat(text, ", betas: [", YamlNumber(optimizer.beta1()), ", ", YamlNumber(optimizer.beta2()),
-                      "], eps: ", YamlNumber(optimizer.eps()), "}\n");
-}
-
-std::string LrScheduleToYaml(const v1::LrSchedule& schedule) {
-  const std::string name = schedule.name() == v1::LrSchedule::LINEAR   ? "linear"
-                           : schedule.name() == v1::LrSchedule::COSINE ? "cosine"
-                                                                       : "constant";
-  return absl::StrCat("  lr_schedule: {name: ", name, ", warmup_steps: ", schedule.warmup_steps(),
-                      ", min_lr: ", YamlNumber(schedule.min_lr()), "}\n");
-}
-
-std::string TrainToYaml(const v1::Train& train) {
-  return absl::StrCat("train:\n  steps: ", train.steps(), "\n  batch_size: ", train.batch_size(),
-                      "\n  threads: ", train.threads(), "\n  precision: ", train.precision(),
-                      "\n  grad_clip: ", YamlNumber(train.grad_clip()), "\n  seed: ", train.seed(), "\n",
-                      OptimizerToYaml(train.optimizer()), LrScheduleToYaml(train.lr_schedule()));
-}
-
 std::string EvalToYaml(const v1::Eval& eval) {
   std::string text = absl::StrCat("eval:\n  every: ", eval.every(), "\n  batches: ", eval.batches(), "\n");
   if (!eval.has_sample()) return text;
@@ -82,7 +58,7 @@ std::string CheckpointToYaml(const v1::Checkpoint& checkpoint) {
 
 std::string ToYaml(const v1::JobSpec& spec) {
   return absl::StrCat("version: 1\nkind: job\nname: ", YamlText(spec.name()), "\nmodel:\n", ModelToYaml(spec.model()),
-                      DataToYaml(spec.data()), PipelineToYaml(spec.pipeline()), TrainToYaml(spec.train()),
+                      DataToYaml(spec.data()), PipelineToYaml(spec.pipeline()), TrainToYaml(spec.train(), spec.model()),
                       spec.has_eval() ? EvalToYaml(spec.eval()) : "", CheckpointToYaml(spec.checkpoint()),
                       "log: {every: ", spec.log().every(), ", hash: ", spec.log().hash() ? "true" : "false", "}\n",
                       "transport: {shared_memory: ", spec.transport().tcp_only() ? "false" : "true", "}\n");

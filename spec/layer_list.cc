@@ -130,6 +130,7 @@ LayerItem ReadLayer(const std::string& kind, const v1::SourceLocation& at, const
   YamlMapping keys(empty ? &nothing : value, kind, errors);
   if (keys.present()) {
     item.layer.set_name(keys.Text("name").value_or(""));
+    item.layer.set_frozen(keys.Flag("frozen").value_or(false));
     ReadFrom(&keys, errors, &item.layer);
     if (kind == "delay") {
       ReadDelay(&keys, item.layer.mutable_delay());

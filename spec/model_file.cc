@@ -64,6 +64,7 @@ std::string LocalName(const std::string& name, const std::string& prefix) {
 
 std::string LayerToYaml(const v1::Layer& layer, const std::string& prefix, const std::string& indent) {
   std::vector<std::string> parts = {absl::StrCat("name: ", YamlText(LocalName(layer.name(), prefix)))};
+  if (layer.frozen()) parts.push_back("frozen: true");
   if (layer.kind_case() == v1::Layer::kDelay) {
     const auto micros = [](int64_t us) { return absl::StrCat(us, "us"); };
     parts.push_back(absl::StrCat("forward: ", micros(layer.delay().forward_us())));

@@ -226,6 +226,7 @@ std::string ManifestToJson(Manifest manifest) {
       {"files", std::move(files)},
   };
   if (!manifest.data.files().empty()) json["data"] = DataToJson(manifest);
+  if (manifest.loss_scale.scale() != 0) json["loss_scale"] = ProtoToJson(manifest.loss_scale);
   std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   // Names sort before their digest: nothing before this one can hold a line of this form unescaped.
   const std::string line = absl::StrCat("\n \"", kDigestKey, "\": \"");
@@ -258,6 +259,9 @@ absl::StatusOr<Manifest> ManifestFromJson(absl::string_view text) {
   PENSTOCK_RETURN_IF_ERROR(Annotate(ProtoFromJson(plan, &manifest.plan), "plan"));
   PENSTOCK_RETURN_IF_ERROR(Annotate(ProtoFromJson(spec, &manifest.spec), "spec"));
   if (json.contains("data")) PENSTOCK_RETURN_IF_ERROR(Annotate(DataFromJson(json["data"], &manifest), "data"));
+  if (json.contains("loss_scale")) {
+    PENSTOCK_RETURN_IF_ERROR(Annotate(ProtoFromJson(json["loss_scale"], &manifest.loss_scale), "loss_scale"));
+  }
   for (const Json& entry : files) {
     PENSTOCK_ASSIGN_OR_RETURN(CheckpointFile file, FileFromJson(entry));
     manifest.files.push_back(std::move(file));

@@ -36,8 +36,9 @@ struct CheckpointFile {
 
 struct Manifest {
   std::string job;
-  uint64_t step = 0;      // completed updates; the data position follows from it
-  v1::DataIdentity data;  // the training data; no files: the checkpoint does not say
+  uint64_t step = 0;              // completed updates; the data position follows from it
+  v1::DataIdentity data;          // the training data; no files: the checkpoint does not say
+  v1::LossScaleState loss_scale;  // precision fp16; scale 0: the loss was not scaled
   int64_t unix_ms = 0;
   std::string fingerprint;  // numeric fingerprint of the workers that made it
   v1::Plan plan;            // schedule, micro_batches and stages; the action lists are not kept

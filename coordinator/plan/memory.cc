@@ -2,16 +2,12 @@
 
 #include <algorithm>
 
+#include "model/optimizer_rules.h"
+
 namespace penstock {
 
 int64_t OptimizerBytesPerElement(const v1::Optimizer& optimizer) {
-  switch (optimizer.name()) {
-    case v1::Optimizer::ADAM:
-    case v1::Optimizer::ADAMW:
-      return 8;  // first and second moment
-    default:
-      return optimizer.momentum() != 0 ? 4 : 0;
-  }
+  return 4 * static_cast<int64_t>(OptimizerState(optimizer).size());
 }
 
 void StageMemory::Add(const StageMemory& other) {
@@ -23,9 +19,13 @@ void StageMemory::Add(const StageMemory& other) {
 }
 
 StageMemory LayerMemory(const LayerInfo& layer, const v1::Optimizer& optimizer) {
-  const int64_t elements = layer.ParameterElements();
-  StageMemory memory{4 * elements, 4 * elements, OptimizerBytesPerElement(optimizer) * elements, 0,
-                     layer.cost.gradient_bytes};
+  int64_t trained = 0;
+  for (const ParameterSpec& parameter : layer.parameters) trained += parameter.frozen ? 0 : parameter.Elements();
+  // What layers compute with beside the values themselves.
+  const v1::DType compute = layer.output.dtype;
+  const int64_t copy = compute == v1::DTYPE_BFLOAT16 || compute == v1::DTYPE_FLOAT16 ? DTypeBytes(compute) : 0;
+  StageMemory memory{(4 + copy) * layer.ParameterElements(), 4 * trained, OptimizerBytesPerElement(optimizer) * trained,
+                     0, layer.cost.gradient_bytes};
   for (const BufferSpec& buffer : layer.buffers) {
     int64_t buffer_elements = 1;
     for (const int64_t size : buffer.shape) buffer_elements *= size;

@@ -10,7 +10,7 @@
 
 namespace penstock {
 
-// Bytes an optimizer keeps for each parameter element: sgd 0, with momentum 4, adam and adamw 8.
+// Bytes an optimizer keeps for each parameter element: sgd 0, with momentum 4, lion 4, adam and adamw 8.
 int64_t OptimizerBytesPerElement(const v1::Optimizer& optimizer);
 
 struct StageMemory {
@@ -28,7 +28,8 @@ struct StageMemory {
   void Add(const StageMemory& other);
 };
 
-// Parameters, gradients and optimizer state are float32.
+// Parameters, gradients and optimizer state are float32; where layers compute in 16 bits, parameters have a copy of
+// that type too. What is frozen has neither gradients nor state.
 StageMemory LayerMemory(const LayerInfo& layer, const v1::Optimizer& optimizer);
 
 }  // namespace penstock

@@ -86,6 +86,10 @@ absl::Status JobRecords::AppendMetrics(const std::string& job, const StepMetrics
     line["step_seconds"] = metrics.step_seconds;
     line["tokens_per_second"] = metrics.tokens_per_second;
     line["bubble"] = metrics.bubble;
+    if (metrics.loss_scale.has_value()) {
+      line["loss_scale"] = *metrics.loss_scale;
+      line["skipped"] = metrics.skipped;
+    }
     if (!metrics.sha256.empty()) line["sha256"] = metrics.sha256;
   }
   return AppendToLog(JoinPath(RunDir(job), "metrics.jsonl"), JsonText(line) + "\n", kNeverRotate);
@@ -113,6 +117,10 @@ absl::Status JobRecords::WriteSummary(const v1::JobStatus& status) {
   };
   for (const v1::StageStatus& stage : status.stages()) summary["stages"].push_back(ProtoToJson(stage));
   for (const v1::RankStatus& rank : status.ranks()) summary["ranks"].push_back(ProtoToJson(rank));
+  if (status.loss_scale() != 0) {
+    summary["loss_scale"] = status.loss_scale();
+    summary["skipped_steps"] = status.skipped_steps();
+  }
   if (status.step() <= status.resumed_step()) summary["loss"] = nullptr;  // it has done no step of its own
   if (status.has_eval()) {
     summary["eval_loss"] = status.eval().loss();

@@ -25,6 +25,8 @@ struct StepMetrics {
   double step_seconds = 0;
   double tokens_per_second = 0;
   double bubble = 0;
+  std::optional<double> loss_scale;    // precision fp16 only, as is:
+  bool skipped = false;                // its gradients overflowed, nothing was updated
   std::string sha256;                  // log.hash only
   std::optional<v1::EvalResult> eval;  // set: the line is {"step", "eval_loss", "eval_accuracy"} alone
 };

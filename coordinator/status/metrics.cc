@@ -105,6 +105,10 @@ void AddJobs(std::vector<MetricFamily>* families, const v1::ClusterStatus& clust
   add("penstock_job_learning_rate", "Learning rate of the latest step.", [](const Job& job) { return job.lr(); });
   add("penstock_job_gradient_norm", "Global gradient norm of the latest step.",
       [](const Job& job) { return job.grad_norm(); });
+  add("penstock_job_loss_scale", "What the loss of the next step is multiplied by; 0: nothing (precision is not fp16).",
+      [](const Job& job) { return job.loss_scale(); });
+  add("penstock_job_skipped_steps", "Steps without an update, since their gradients overflowed (precision fp16).",
+      [](const Job& job) { return static_cast<double>(job.skipped_steps()); });
   add("penstock_job_tokens_per_second", "Tokens (samples, where the input is not tokens) trained on per second.",
       [](const Job& job) { return job.tokens_per_second(); });
   add("penstock_job_bubble_ratio", "Idle share of the latest step, mean over ranks.",

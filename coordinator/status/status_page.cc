@@ -89,6 +89,10 @@ std::string Figures(const v1::JobStatus& job) {
                     ", gradient norm ", NumberText(job.grad_norm(), 4), ", ", NumberText(job.tokens_per_second(), 4),
                     " ", job.unit().empty() ? "tokens" : job.unit(), "/s, step ", DurationText(job.step_seconds()),
                     ", bubble ", ShareText(job.bubble()));
+    if (job.loss_scale() != 0) {
+      absl::StrAppend(&text, ", loss scale ", NumberText(job.loss_scale(), 6), ", ", job.skipped_steps(),
+                      " steps skipped");
+    }
   }
   if (!HasEnded(job.state()) && job.eta_seconds() > 0) {
     absl::StrAppend(&text, ", about ", DurationText(job.eta_seconds()), " to go");

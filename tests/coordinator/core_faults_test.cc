@@ -63,6 +63,28 @@ TEST(CoreFaultsTest, AGradientThatIsNotFiniteFailsTheJobNamingStepAndParameter) 
   EXPECT_EQ(end.step(), 2u);
 }
 
+TEST(CoreFaultsTest, AnOverflowInFp16SkipsTheStepAndTheJobGoesOn) {
+  FakeCluster cluster;
+  FakeWorkerOptions options;
+  options.squared_norm = [](uint64_t step) { return step == 2 || step == 3 ? 0.0 / 0.0 : 1.0; };
+  cluster.AddWorker(options);
+  v1::JobSpec spec = cluster.Spec("half", 6, 1);
+  spec.mutable_train()->set_precision("fp16");
+  spec.mutable_train()->mutable_loss_scale()->set_initial(64);
+  spec.mutable_train()->mutable_loss_scale()->set_growth_interval(100);
+  spec.mutable_model()->set_compute(v1::DTYPE_FLOAT16);
+  const v1::JobStatus end = cluster.AwaitEnd(*cluster.Submit(spec));
+  EXPECT_EQ(end.state(), v1::SUCCEEDED) << end.reason();
+  EXPECT_EQ(end.step(), 6u);
+  EXPECT_EQ(end.skipped_steps(), 2u);
+  EXPECT_EQ(end.loss_scale(), 16);
+  const absl::StatusOr<Manifest> manifest = ReadManifest(end.checkpoint());
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->loss_scale.scale(), 16);
+  EXPECT_EQ(manifest->loss_scale.steady(), 3u);
+  EXPECT_EQ(manifest->loss_scale.skipped(), 2u);
+}
+
 TEST(CoreFaultsTest, AWorkerThatFallsSilentFailsTheJobAndTheOthersAreFreed) {
   FakeCluster cluster("", absl::Milliseconds(400));
   FakeWorker& w0 = cluster.AddWorker();

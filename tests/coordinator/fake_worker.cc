@@ -16,6 +16,7 @@
 #include "common/process.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "model/loss_scale.h"
 #include "model/model_info.h"
 
 namespace penstock {
@@ -122,10 +123,13 @@ grpc::Status FakeWorker::Load(grpc::ServerContext*, const v1::LoadRequest* reque
       }
     }
   }
+  const v1::Train& train = request->spec().train();
+  if (ScalesLoss(train)) *reply->mutable_loss_scale() = FirstLossScale(train.loss_scale());
   if (!request->resume_from().empty()) {
     const absl::StatusOr<Manifest> manifest = ReadManifest(request->resume_from());
     if (!manifest.ok()) return ToGrpc(manifest.status());
     loaded.step = manifest->step;
+    if (ScalesLoss(train)) *reply->mutable_loss_scale() = manifest->loss_scale;
   }
   reply->set_step(loaded.step);
   absl::MutexLock lock(&mu_);

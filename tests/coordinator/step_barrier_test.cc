@@ -90,5 +90,25 @@ TEST(StepBarrierTest, RefusesAnotherStepAndAnswersARepetitionWithTheSameDecision
   EXPECT_FALSE(barrier.Repeated(Vote(0, 3, {})).has_value());
 }
 
+TEST(StepBarrierTest, TakesTheLossScaleOutOfNormAndGradients) {
+  StepBarrier barrier(1, {"a"}, 0);
+  const StepOutcome scaled = **barrier.Add(Vote(0, 1, {{"a", 64 * 64 * 9}}, {0.5}), 1, 64);
+  EXPECT_EQ(scaled.grad_norm, 3);
+  EXPECT_EQ(scaled.clip_scale, 1.0 / 64);
+  EXPECT_EQ(scaled.loss, 0.5) << "votes state the loss itself";
+  StepBarrier clips(1, {"a"}, 1.5);
+  EXPECT_EQ((**clips.Add(Vote(0, 1, {{"a", 64 * 64 * 9}}), 1, 64)).clip_scale, 1.5 / (3 + 1e-6) / 64);
+}
+
+TEST(StepBarrierTest, AnOverflowIsNoFaultWhileTheLossScaleCanShrink) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double scale : {2.0, 1.0}) {
+    StepBarrier barrier(1, {"a"}, 0);
+    const StepOutcome outcome = **barrier.Add(Vote(0, 1, {{"a", infinity}}), 1, scale);
+    EXPECT_EQ(outcome.overflow, scale > 1 ? "the gradient of a is not finite" : "");
+    EXPECT_EQ(outcome.fault, scale > 1 ? "" : "the gradient of a is not finite");
+  }
+}
+
 }  // namespace
 }  // namespace penstock

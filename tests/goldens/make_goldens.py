@@ -61,6 +61,22 @@ def gpt(w, x, training):
     return F.linear(norm('ln_f', x), w['head.weight'])
 
 
+def gpt_bf16(w, x, training):
+    """The same in bfloat16 by explicit casts: each cast's gradient comes back to the float32 weight."""
+    def norm(name, x):
+        return F.layer_norm(x.float(), x.shape[-1:], w[name + '.weight'], w[name + '.bias']).bfloat16()
+
+    def linear(name, x):
+        return F.linear(x, w[name + '.weight'].bfloat16(), w[name + '.bias'].bfloat16())
+
+    x = F.embedding(x, w['wte.weight'].bfloat16()) + w['wpe.weight'].bfloat16()
+    for h in ('h.0', 'h.1'):
+        q, k, v = linear(h + '.attn.qkv', norm(h + '.ln_1', x)).chunk(3, -1)
+        x = x + linear(h + '.attn.proj', attend(heads(q, 4), heads(k, 4), heads(v, 4)))
+        x = x + linear(h + '.mlp.proj', F.gelu(linear(h + '.mlp.fc', norm(h + '.ln_2', x)), approximate='tanh'))
+    return F.linear(norm('ln_f', x), w['head.weight'].bfloat16()).float()
+
+
 def rotate(x):
     half, time = x.shape[-1] // 2, torch.arange(x.shape[2], dtype=torch.float64)
     angle = torch.outer(time, 10000 ** -(torch.arange(half, dtype=torch.float64) / half))
@@ -214,6 +230,7 @@ def sgd(w):
 
 JOBS = {
     'gpt': (gpt, text_data, adamw, cosine, 0.7, SAME),
+    'gpt_bf16': (gpt_bf16, text_data, adamw, cosine, 0.7, SAME[:3]),
     'llama': (llama, text_data, lambda w: torch.optim.Adam(w.values(), weight_decay=0.01), linear_rate, 0,
               SAME),
     'conv': (conv, csv_data, sgd, lambda step: 0.05, 0, NOT_SAME),

@@ -160,18 +160,20 @@ TEST(LayerGraphTest, ATensorThatTwoLayersKeepCountsOnceInAStageOfBoth) {
   EXPECT_EQ(info.layers[2].cost.shared_bytes, image);
   EXPECT_EQ(info.layers[2].cost.shared_from, 1);
   EXPECT_EQ(info.layers[3].cost.activation_bytes, 0);
-  // While `two` runs, the output of `one` passes by, and so does `r`, which `sum` reads once more.
+  // While `two` runs, the output of `one` and `r` pass by, on their way to `sum`: `r` is kept anyway, and going
+  // backward the gradient of `sum` is that of both.
   const ModelInfo alone =
       InferModel(
           MakeModel(v1::DTYPE_FLOAT32, {4, 8, 8},
                     {{"two", "conv2d { out: 4 kernel: 1 }"}, {"flat", "flatten {}"}, {"fc", "linear { out: 5 }"}}))
           .value();
-  EXPECT_EQ(info.layers[2].cost.working_bytes, alone.layers[0].cost.working_bytes + 2 * image);
+  EXPECT_EQ(info.layers[2].cost.working_bytes, alone.layers[0].cost.working_bytes + image);
 }
 
 std::string FaultsOf(const std::vector<NamedKind>& layers, const std::vector<int64_t>& input = {4}) {
   v1::Model model = MakeModel(v1::DTYPE_FLOAT32, input, layers);
   for (int i = 0; i < model.layers_size(); ++i) model.mutable_layers(i)->mutable_at()->set_line(i + 1);
+  for (v1::Layer& layer : *model.mutable_layers()) layer.mutable_at()->set_column(7);
   for (v1::Layer& layer : *model.mutable_layers()) layer.mutable_at()->set_file("f");
   Diagnostics diagnostics(Diagnostics::Source::kHidden);
   InferModel(model, &diagnostics);
@@ -183,26 +185,27 @@ TEST(LayerGraphTest, WhatCannotBeReadIsRefusedWithItsLine) {
     return FaultsOf({{"first", "relu {}"}, {"second", kind}, {"third", "linear { out: 3 }"}});
   };
   EXPECT_EQ(with("from: 'firs' relu {}"),
-            "f:2: error: layer 'second' (relu): reads 'firs', which is no layer of its list; did you mean 'first'?");
+            "f:2:7: error: layer 'second' (relu): reads 'firs', which is no layer of its list; did you mean 'first'?");
   EXPECT_EQ(with("from: 'third' relu {}"),
-            "f:2: error: layer 'second' (relu): reads 'third', which comes after it: a layer reads those before it");
+            "f:2:7: error: layer 'second' (relu): reads 'third', which comes after it: a layer reads those before it");
   EXPECT_EQ(with("from: 'second' relu {}"),
-            "f:2: error: layer 'second' (relu): reads itself: a layer reads those before it");
+            "f:2:7: error: layer 'second' (relu): reads itself: a layer reads those before it");
   EXPECT_EQ(with("from: 'input' relu {}"),
-            "f:1: error: layer 'first' (relu): no layer reads its output: name it in the `from` of a later layer, or "
+            "f:1:7: error: layer 'first' (relu): no layer reads its output: name it in the `from` of a later layer, or "
             "leave it out");
   EXPECT_EQ(
       with("from: 'first' from: 'input' relu {}"),
-      "f:2: error: layer 'second' (relu): reads one tensor, but `from` names 2: put an add or a concat before it");
+      "f:2:7: error: layer 'second' (relu): reads one tensor, but `from` names 2: put an add or a concat before it");
   EXPECT_EQ(with("add {}"),
-            "f:2: error: layer 'second' (add): reads one tensor, the layer before it: name two or more "
+            "f:2:7: error: layer 'second' (add): reads one tensor, the layer before it: name two or more "
             "in `from`");
   EXPECT_EQ(with("from: 'first' concat {}"),
-            "f:2: error: layer 'second' (concat): reads one tensor: name two or more in `from`");
-  EXPECT_EQ(with("from: 'first' from: 'input.1' add {}"),
-            "f:2: error: layer 'second' (add): reads 'input.1', which is no layer of its list; did you mean 'input'?");
+            "f:2:7: error: layer 'second' (concat): reads one tensor: name two or more in `from`");
+  EXPECT_EQ(
+      with("from: 'first' from: 'input.1' add {}"),
+      "f:2:7: error: layer 'second' (add): reads 'input.1', which is no layer of its list; did you mean 'input'?");
   EXPECT_EQ(FaultsOf({{"input", "linear { out: 3 }"}}),
-            "f:1: error: layer name 'input' is taken: `from` calls the input so");
+            "f:1:7: error: layer name 'input' is taken: `from` calls the input so");
 }
 
 TEST(LayerGraphTest, TensorsThatDoNotFitAreRefused) {
@@ -215,15 +218,16 @@ TEST(LayerGraphTest, TensorsThatDoNotFitAreRefused) {
                     {2, 6, 6});
   };
   EXPECT_EQ(join("conv2d { out: 3 kernel: 1 }", "add {}"),
-            "f:3: error: layer 'j' (add): adds tensors of different shapes: 'a' is [4, 6, 6], 'b' [3, 6, 6]");
+            "f:3:7: error: layer 'j' (add): adds tensors of different shapes: 'a' is [4, 6, 6], 'b' [3, 6, 6]");
   EXPECT_EQ(join("conv2d { out: 3 kernel: 1 }", "concat {}"), "");
-  EXPECT_EQ(join("max_pool { kernel: 2 }", "concat {}"),
-            "f:3: error: layer 'j' (concat): joins tensors along dimension 0 that differ in another: 'a' is [4, 6, 6], "
-            "'b' [2, 3, 3]");
+  EXPECT_EQ(
+      join("max_pool { kernel: 2 }", "concat {}"),
+      "f:3:7: error: layer 'j' (concat): joins tensors along dimension 0 that differ in another: 'a' is [4, 6, 6], "
+      "'b' [2, 3, 3]");
   EXPECT_EQ(join("conv2d { out: 4 kernel: 1 }", "concat { dim: 3 }"),
-            "f:3: error: layer 'j' (concat): dim is 3: what it reads has dimensions 0 to 2");
+            "f:3:7: error: layer 'j' (concat): dim is 3: what it reads has dimensions 0 to 2");
   EXPECT_EQ(FaultsOf({{"g", "graph {}"}}),
-            "f:1: error: layer 'g' (graph): block is empty: it needs at least one layer");
+            "f:1:7: error: layer 'g' (graph): block is empty: it needs at least one layer");
   EXPECT_EQ(FaultsOf({{"a", "relu {}"}, {"g", "from: 'a' from: 'input' graph { block { name: 'g.x' relu {} } }"}}),
             "error: layer 'g.x' (relu): begins a list of which no layer reads 'input.1'");
   EXPECT_EQ(FaultsOf({{"a", "relu {}"}, {"g", "graph { block { name: 'g.x' from: 'a' linear { out: 3 } } }"}}),

@@ -91,8 +91,12 @@ absl::Status RunSteps(const RunContext& context, const v1::RunRequest& request, 
   absl::Duration previous = context.clock->Monotonic();
   absl::Duration commit, update;       // of the step before
   std::vector<absl::Duration> passes;  // probes only
+  double loss_scale = request.loss_scale();
   for (uint64_t step = request.from_step(); step <= request.to_step(); ++step) {
-    const Pass pass{.mode = v1::PASS_TRAIN, .number = request.first_pass() + reply->passes(), .step = step};
+    const Pass pass{.mode = v1::PASS_TRAIN,
+                    .number = request.first_pass() + reply->passes(),
+                    .step = step,
+                    .loss_scale = loss_scale == 0 ? 1 : loss_scale};
     PENSTOCK_ASSIGN_OR_RETURN(const PassOutcome outcome, RunPass(context, pass));
     reply->set_passes(reply->passes() + 1);
     // From one vote to the next: a whole period, the update of the step before included.
@@ -116,6 +120,7 @@ absl::Status RunSteps(const RunContext& context, const v1::RunRequest& request, 
       return absl::OkStatus();
     }
     PENSTOCK_RETURN_IF_ERROR(Annotate(context.rank->Update(*decision), absl::StrCat(ToText(pass), ", update")));
+    loss_scale = decision->next_loss_scale();
     update = context.clock->Monotonic() - decided;
     reply->set_completed_step(step);
     if (context.log_every > 0 && step % context.log_every == 0) {

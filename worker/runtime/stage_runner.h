@@ -20,8 +20,9 @@ namespace penstock {
 // One walk over an action list.
 struct Pass {
   v1::PassMode mode = v1::PASS_TRAIN;
-  uint64_t number = 0;  // over the life of a plan epoch; keys frames
-  uint64_t step = 0;    // train: the step, from 1; eval: the batch, from 0
+  uint64_t number = 0;    // over the life of a plan epoch; keys frames
+  uint64_t step = 0;      // train: the step, from 1; eval: the batch, from 0
+  double loss_scale = 1;  // train: what gradients are multiplied by
   // Generation only:
   std::vector<int64_t> tokens;
   double temperature = 0;
@@ -75,7 +76,8 @@ class StageRunner {
   // After the last action of a pass. Training: gradients are summed and stay until Update or Discard.
   virtual absl::StatusOr<PassResult> EndPass() = 0;
 
-  // Training: applies the optimizer to the gradients times decision.clip_scale.
+  // Training: applies the optimizer to the gradients times decision.clip_scale; or, where decision.skip says so, drops
+  // them and counts the step as done.
   virtual absl::Status Update(const v1::StepDecision& decision) = 0;
   // Training: drops the gradients.
   virtual void Discard() = 0;

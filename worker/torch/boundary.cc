@@ -6,13 +6,29 @@
 #include "absl/strings/str_cat.h"
 
 namespace penstock {
+namespace {
+
+v1::DType WireType(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return v1::DTYPE_FLOAT32;
+    case at::kBFloat16:
+      return v1::DTYPE_BFLOAT16;
+    case at::kHalf:
+      return v1::DTYPE_FLOAT16;
+    default:
+      CHECK(type == at::kLong) << type;
+      return v1::DTYPE_INT64;
+  }
+}
+
+}  // namespace
 
 TensorView ToView(at::Tensor tensor) {
   CHECK(tensor.is_contiguous());
-  CHECK(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kLong) << tensor.scalar_type();
   auto owner = std::make_shared<at::Tensor>(tensor.cpu());
   TensorView view;
-  view.meta.dtype = tensor.scalar_type() == at::kFloat ? v1::DTYPE_FLOAT32 : v1::DTYPE_INT64;
+  view.meta.dtype = WireType(tensor.scalar_type());
   view.meta.shape = owner->sizes().vec();
   view.data = static_cast<const char*>(owner->const_data_ptr());
   view.bytes = owner->nbytes();
@@ -25,6 +41,12 @@ absl::StatusOr<at::Tensor> FromReceived(ReceivedTensor received, at::Device devi
   switch (received.meta.dtype) {
     case v1::DTYPE_FLOAT32:
       type = at::kFloat;
+      break;
+    case v1::DTYPE_BFLOAT16:
+      type = at::kBFloat16;
+      break;
+    case v1::DTYPE_FLOAT16:
+      type = at::kHalf;
       break;
     case v1::DTYPE_INT64:
       type = at::kLong;

@@ -9,7 +9,7 @@
 
 namespace penstock {
 
-// A view that keeps the tensor alive. REQUIRES: contiguous; float32 or int64.
+// A view that keeps the tensor alive. REQUIRES: contiguous; float32, bfloat16, float16 or int64.
 TensorView ToView(at::Tensor tensor);
 
 // A tensor over the received memory, on `device`.

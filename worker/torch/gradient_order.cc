@@ -66,6 +66,7 @@ void GradientOrder::WeightGradients(int micro_batch) {
 }
 
 void GradientOrder::Add(Parameter* parameter, at::Tensor gradient) {
+  if (parameter->frozen) return;
   at_once_.Put(open_, std::make_unique<KnownGradient>(parameter, std::move(gradient)));
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/philox.h"
 #include "model/boundary.h"
+#include "worker/torch/compute_type.h"
 #include "worker/torch/loss.h"
 
 namespace penstock {
@@ -37,13 +38,14 @@ double MedianUs(std::vector<absl::Duration> durations) {
 LayerTrial::LayerTrial(const v1::JobSpec& spec, const ModelInfo& model, int layer, int64_t samples, int rounds,
                        at::Device device, DeviceMemory* memory, Clock* clock)
     : info_(model.layers[layer]),
+      compute_(ComputeType(spec.model())),
       loss_(layer + 1 == static_cast<int>(model.layers.size()) ? spec.model().loss() : v1::LOSS_UNSPECIFIED),
       vocab_(spec.model().layers(layer).embedding().vocab()),
       samples_(samples),
       device_(device),
       memory_(memory),
       clock_(clock),
-      store_({info_}, /*split_by_decay=*/false, device) {
+      store_({info_}, spec.train().optimizer(), device, compute_) {
   store_.Initialise(spec.train().seed());
   parts_.clock = clock;
   for (const auto& parameter : store_.parameters()) parts_.parameters[parameter->name] = parameter.get();
@@ -60,8 +62,8 @@ LayerTrial::LayerTrial(const v1::JobSpec& spec, const ModelInfo& model, int laye
 at::Tensor LayerTrial::MakeInput(const TensorType& type) const {
   std::vector<int64_t> shape = type.shape;
   shape.insert(shape.begin(), samples_);
-  const bool tokens = type.dtype == v1::DTYPE_INT64;
-  return (tokens ? Integers(std::move(shape), vocab_) : Normals(std::move(shape), "input")).to(device_);
+  if (type.dtype == v1::DTYPE_INT64) return Integers(std::move(shape), vocab_).to(device_);
+  return Normals(std::move(shape), "input").to(device_).to(compute_);
 }
 
 at::Tensor LayerTrial::MakeTarget(const at::Tensor& output) const {
@@ -117,7 +119,7 @@ void LayerTrial::Run() {
   const uint64_t kept = memory_->AllocatedBytes() - before - extra;
 
   const absl::Duration backward_start = After(gradient);
-  if (loss_ != v1::LOSS_UNSPECIFIED) gradient = LossGradient(loss_, /*share=*/1, &loss_tape);
+  if (loss_ != v1::LOSS_UNSPECIFIED) gradient = LossGradient(loss_, compute_, /*share=*/1, &loss_tape);
   std::vector<at::Tensor> gradients;
   gradients.push_back(std::move(gradient));
   gradients = stage_->InputGradient(std::move(gradients), context);

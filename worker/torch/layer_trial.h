@@ -49,6 +49,7 @@ class LayerTrial {
   uint64_t TakePeak();
 
   const LayerInfo info_;
+  const at::ScalarType compute_;
   const v1::LossKind loss_;  // of the last layer; else unspecified
   const int64_t vocab_;      // tokens lie below it
   const int64_t samples_;

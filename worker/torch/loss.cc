@@ -13,7 +13,7 @@ constexpr int64_t kNone = 0;
 constexpr int64_t kMean = 1;
 
 v1::EvalSums SumsOfClasses(const at::Tensor& output, const at::Tensor& target) {
-  const at::Tensor rows = AsRows(output), classes = target.reshape({-1});
+  const at::Tensor rows = AsRows(output).to(at::kFloat), classes = target.reshape({-1});
   const at::Tensor log_probabilities = at::_log_softmax(rows, 1, /*half_to_float=*/false);
   const at::Tensor losses =
       std::get<0>(at::nll_loss_forward(log_probabilities, classes, std::nullopt, kNone, kIgnoredTarget)).cpu();
@@ -32,7 +32,7 @@ v1::EvalSums SumsOfClasses(const at::Tensor& output, const at::Tensor& target) {
 }
 
 v1::EvalSums SumsOfSquares(const at::Tensor& output, const at::Tensor& target) {
-  const at::Tensor values = output.cpu(), expected = target.cpu();
+  const at::Tensor values = output.to(at::kFloat).cpu(), expected = target.cpu();
   v1::EvalSums sums;
   double loss_sum = 0;
   for (int64_t i = 0; i < expected.numel(); ++i) {
@@ -54,10 +54,10 @@ double LossForward(v1::LossKind kind, const at::Tensor& output, const at::Tensor
       tape->Push(output);
       tape->Push(target);
     }
-    return share * at::mse_loss(output, target.view_as(output), kMean).item<double>();
+    return share * at::mse_loss(output.to(at::kFloat), target.view_as(output), kMean).item<double>();
   }
   at::Tensor classes = target.reshape({-1});
-  at::Tensor log_probabilities = at::_log_softmax(AsRows(output), 1, /*half_to_float=*/false);
+  at::Tensor log_probabilities = at::_log_softmax(AsRows(output).to(at::kFloat), 1, /*half_to_float=*/false);
   auto [loss, weight] = at::nll_loss_forward(log_probabilities, classes, std::nullopt, kMean, kIgnoredTarget);
   if (tape != nullptr) {
     tape->PushShape(output.sizes().vec());
@@ -68,15 +68,16 @@ double LossForward(v1::LossKind kind, const at::Tensor& output, const at::Tensor
   return share * loss.item<double>();
 }
 
-at::Tensor LossGradient(v1::LossKind kind, double share, Tape* tape) {
+at::Tensor LossGradient(v1::LossKind kind, at::ScalarType type, double share, Tape* tape) {
   if (kind == v1::LOSS_MSE) {
-    const at::Tensor target = tape->Pop(), output = tape->Pop();
-    return at::mse_loss_backward(at::full({}, share, output.options()), output, target.view_as(output), kMean);
+    const at::Tensor target = tape->Pop(), output = tape->Pop().to(at::kFloat);
+    return at::mse_loss_backward(at::full({}, share, output.options()), output, target.view_as(output), kMean).to(type);
   }
   const at::Tensor weight = tape->Pop(), classes = tape->Pop(), log_probabilities = tape->Pop();
   const at::Tensor gradient = at::nll_loss_backward(at::full({}, share, log_probabilities.options()), log_probabilities,
                                                     classes, std::nullopt, kMean, kIgnoredTarget, weight);
   return at::_log_softmax_backward_data(gradient, log_probabilities, 1, log_probabilities.scalar_type())
+      .to(type)
       .view(tape->PopShape());
 }
 

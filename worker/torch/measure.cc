@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/model_info.h"
+#include "worker/torch/compute_type.h"
 #include "worker/torch/layer_trial.h"
 #include "worker/torch/rank_state.h"
 #include "worker/torch/torch_guard.h"
@@ -69,7 +70,7 @@ double UpdateRate(const v1::JobSpec& spec, const ModelInfo& model, at::Device de
   const int64_t elements = std::clamp<int64_t>(model.ParameterElements(), 1, kMostUpdateElements);
   LayerInfo info;
   info.parameters.push_back({.name = "measured", .shape = {elements}, .init = {}, .decay = true});
-  RankState state({info}, spec.train().optimizer(), device);
+  RankState state({info}, spec.train().optimizer(), device, ComputeType(spec.model()));
   double bytes = 0;
   std::vector<absl::Duration> times;
   for (int i = 0; i < kUpdates; ++i) {
@@ -79,6 +80,7 @@ double UpdateRate(const v1::JobSpec& spec, const ModelInfo& model, at::Device de
     const absl::Duration start = clock->Monotonic();
     SquaredNorm(parameter->gradient);
     state.optimizer().Step(static_cast<uint64_t>(i + 1), /*lr=*/1e-6, /*clip_scale=*/1.0);
+    state.store().RefreshCopies();
     if (!device.is_cpu()) parameter->value.select(0, 0).cpu();
     times.push_back(clock->Monotonic() - start);
   }

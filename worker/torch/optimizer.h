@@ -17,13 +17,10 @@ struct NamedTensor {
   at::Tensor tensor;
 };
 
-// Torch's fused kernels over each group's flat buffers: an element's bits depend on that element alone, so neither on
-// the grouping nor on where the model is cut.
+// Over each group's flat buffers, by torch's fused kernels or by operations that are rounded one by one: an element's
+// bits depend on that element alone, so neither on the grouping nor on where the model is cut.
 class Optimizer {
  public:
-  // Whether parameters with and without weight decay need groups of their own.
-  static bool SplitsByDecay(const v1::Optimizer& options) { return options.name() == v1::Optimizer::ADAMW; }
-
   // What its state tensors are called: these, each followed by the parameter's name.
   static std::vector<std::string> StatePrefixes(const v1::Optimizer& options);
 
@@ -32,21 +29,22 @@ class Optimizer {
 
   const v1::Optimizer& options() const { return options_; }
 
-  // Completed update `step` (from 1). Gradients are multiplied by `clip_scale` first, unless it is exactly 1.
-  // REQUIRES: every parameter has a gradient. Leaves gradients' values undefined.
-  void Step(uint64_t step, double lr, double clip_scale);
+  // Update number `update`, from 1. Gradients are multiplied by `clip_scale` first, unless it is exactly 1.
+  // Args:    lr: the step's; a group's own factor comes to it.
+  // REQUIRES: every parameter that is not frozen has a gradient. Leaves gradients' values undefined.
+  void Step(uint64_t update, double lr, double clip_scale);
 
   // Its state, views by name: "optimizer.exp_avg.<parameter>".
   const std::vector<NamedTensor>& state() const { return state_; }
 
  private:
-  struct GroupState {
-    at::Tensor first;   // exp_avg, or momentum
-    at::Tensor second;  // exp_avg_sq
-  };
+  // Flat tensors, one for each name of OptimizerState(options_).
+  using GroupState = std::vector<at::Tensor>;
 
-  void StepSgd(uint64_t step, double lr, ParameterGroup* group, GroupState* state) const;
-  void StepAdam(uint64_t step, double lr, ParameterGroup* group, GroupState* state) const;
+  void StepSgd(uint64_t update, double lr, ParameterGroup* group, GroupState* state) const;
+  void StepAdam(uint64_t update, double lr, ParameterGroup* group, GroupState* state) const;
+  void StepLion(double lr, ParameterGroup* group, GroupState* state) const;
+  void StepRmsProp(double lr, ParameterGroup* group, GroupState* state) const;
   void AddState(const std::string& prefix, const ParameterGroup& group, const at::Tensor& flat);
 
   const v1::Optimizer options_;

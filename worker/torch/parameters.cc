@@ -8,15 +8,13 @@
 namespace penstock {
 namespace {
 
-constexpr int64_t kAlignedFloats = limits::kTensorAlignment / sizeof(float);
-
-int64_t Padded(int64_t elements) { return (elements + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats; }
-
 // Adds the parameter at the end of its group; values come when all sizes are known.
-void Place(Parameter* parameter, int64_t elements, ParameterGroup* group) {
+// Args: element_bytes: of the smallest type that a slice of the group is to be aligned in.
+void Place(Parameter* parameter, int64_t elements, size_t element_bytes, ParameterGroup* group) {
+  const int64_t aligned = limits::kTensorAlignment / static_cast<int64_t>(element_bytes);
   group->parameters.push_back(parameter);
   group->offsets.push_back(group->elements);
-  group->elements += Padded(elements);
+  group->elements += (elements + aligned - 1) / aligned * aligned;
 }
 
 void FillFrom(const Init& init, uint64_t seed, const std::string& name, at::Tensor* value) {
@@ -48,21 +46,22 @@ void FillFrom(const Init& init, uint64_t seed, const std::string& name, at::Tens
 
 }  // namespace
 
-ParameterStore::ParameterStore(const std::vector<LayerInfo>& layers, bool split_by_decay, at::Device device) {
+ParameterStore::ParameterStore(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device,
+                               at::ScalarType compute) {
   std::vector<std::vector<int64_t>> shapes;
-  std::map<bool, ParameterGroup*> group_of;
+  std::map<UpdateRule, ParameterGroup*> group_of;
   for (const LayerInfo& layer : layers) {
     for (const ParameterSpec& spec : layer.parameters) {
-      const bool decay = split_by_decay ? spec.decay : true;
-      if (group_of.count(decay) == 0) {
+      ParameterGroup*& group = group_of[RuleOf(optimizer, spec)];
+      if (group == nullptr) {
         groups_.push_back(std::make_unique<ParameterGroup>());
-        groups_.back()->decay = decay;
-        group_of[decay] = groups_.back().get();
+        group = groups_.back().get();
+        group->rule = RuleOf(optimizer, spec);
       }
       parameters_.push_back(std::make_unique<Parameter>());
       parameters_.back()->name = spec.name;
       inits_.push_back(spec.init);
-      Place(parameters_.back().get(), spec.Elements(), group_of[decay]);
+      Place(parameters_.back().get(), spec.Elements(), c10::elementSize(compute), group);
       parameters_.back()->value = at::empty({0});
       shapes.push_back(spec.shape);
     }
@@ -76,28 +75,41 @@ ParameterStore::ParameterStore(const std::vector<LayerInfo>& layers, bool split_
   for (size_t i = 0; i < parameters_.size(); ++i) shape_of[parameters_[i].get()] = shapes[i];
   for (const auto& group : groups_) {
     group->values = at::zeros({group->elements}, at::TensorOptions(device).dtype(at::kFloat));
-    group->gradients = at::zeros_like(group->values);
+    if (!group->rule.frozen) group->gradients = at::zeros_like(group->values);
+    if (compute != at::kFloat) group->copies = at::zeros_like(group->values, group->values.options().dtype(compute));
     for (size_t i = 0; i < group->parameters.size(); ++i) {
       Parameter* parameter = group->parameters[i];
       const std::vector<int64_t>& shape = shape_of[parameter];
       int64_t elements = 1;
       for (int64_t size : shape) elements *= size;
-      parameter->value = group->values.narrow(0, group->offsets[i], elements).view(shape);
-      parameter->gradient = group->gradients.narrow(0, group->offsets[i], elements).view(shape);
+      parameter->master = group->values.narrow(0, group->offsets[i], elements).view(shape);
+      parameter->value =
+          compute == at::kFloat ? parameter->master : group->copies.narrow(0, group->offsets[i], elements).view(shape);
+      parameter->frozen = group->rule.frozen;
+      if (!parameter->frozen) {
+        parameter->gradient = group->gradients.narrow(0, group->offsets[i], elements).view(shape);
+      }
     }
   }
 }
 
 at::Tensor ParameterStore::Slice(const at::Tensor& flat, const ParameterGroup& group, size_t index) {
-  const at::Tensor& value = group.parameters[index]->value;
+  const at::Tensor& value = group.parameters[index]->master;
   return flat.narrow(0, group.offsets[index], value.numel()).view(value.sizes());
 }
 
 void ParameterStore::Initialise(uint64_t seed) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    FillFrom(inits_[i], seed, parameters_[i]->name, &parameters_[i]->value);
+    FillFrom(inits_[i], seed, parameters_[i]->name, &parameters_[i]->master);
   }
   for (auto& [name, buffer] : buffers_) buffer.fill_(buffer_inits_[name]);
+  RefreshCopies();
+}
+
+void ParameterStore::RefreshCopies() {
+  for (const auto& group : groups_) {
+    if (group->copies.defined()) group->copies.copy_(group->values);
+  }
 }
 
 double SquaredNorm(const at::Tensor& gradient) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/model_info.h"
+#include "model/optimizer_rules.h"
 #include "worker/torch/layers/layer_function.h"
 #include "worker/torch/torch.h"
 
@@ -17,19 +18,21 @@ namespace penstock {
 
 // Parameters that get the same update.
 struct ParameterGroup {
-  bool decay = false;
+  UpdateRule rule;
   int64_t elements = 0;  // padding included
   at::Tensor values;     // [elements] float32
-  at::Tensor gradients;  // [elements] float32; padding is 0
+  at::Tensor copies;     // [elements] of the type that layers compute in; undefined where that is float32
+  at::Tensor gradients;  // [elements] float32; padding is 0; undefined where the group is frozen
   std::vector<Parameter*> parameters;
   std::vector<int64_t> offsets;  // of each parameter
 };
 
 class ParameterStore {
  public:
-  // Args:    split_by_decay: parameters with and without weight decay get groups of their own.
-  // Values and gradients are zeros.
-  ParameterStore(const std::vector<LayerInfo>& layers, bool split_by_decay, at::Device device);
+  // Parameters with the same rule are of one group. Values and gradients are zeros.
+  // Args: compute: the type that layers compute in.
+  ParameterStore(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device,
+                 at::ScalarType compute = at::kFloat);
 
   // In model order. Pointers stay valid.
   const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }
@@ -42,6 +45,9 @@ class ParameterStore {
 
   // Writes each parameter's and buffer's initial value. Depends on (seed, names) alone.
   void Initialise(uint64_t seed);
+
+  // Rounds the values to what layers compute with; due whenever they have changed.
+  void RefreshCopies();
 
  private:
   std::vector<std::unique_ptr<Parameter>> parameters_;

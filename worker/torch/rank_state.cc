@@ -13,12 +13,13 @@ constexpr char kDType[] = "F32";  // all state is float32
 
 }  // namespace
 
-RankState::RankState(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device)
-    : store_(layers, Optimizer::SplitsByDecay(optimizer), device), optimizer_(optimizer, &store_) {}
+RankState::RankState(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device,
+                     at::ScalarType compute)
+    : store_(layers, optimizer, device, compute), optimizer_(optimizer, &store_) {}
 
 std::vector<NamedTensor> RankState::Tensors() const {
   std::vector<NamedTensor> tensors;
-  for (const auto& parameter : store_.parameters()) tensors.push_back({parameter->name, parameter->value});
+  for (const auto& parameter : store_.parameters()) tensors.push_back({parameter->name, parameter->master});
   for (const auto& [name, buffer] : store_.buffers()) tensors.push_back({name, buffer});
   tensors.insert(tensors.end(), optimizer_.state().begin(), optimizer_.state().end());
   return tensors;
@@ -44,7 +45,7 @@ absl::Status RankState::CheckNames(const Manifest& manifest, const ModelInfo& mo
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> RankState::Resume(const std::string& checkpoint, const ModelInfo& model) {
+absl::StatusOr<Manifest> RankState::Resume(const std::string& checkpoint, const ModelInfo& model) {
   PENSTOCK_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(checkpoint));
   PENSTOCK_RETURN_IF_ERROR(Annotate(CheckNames(reader.manifest(), model), absl::StrCat("checkpoint ", checkpoint)));
   for (const NamedTensor& item : Tensors()) {
@@ -56,7 +57,8 @@ absl::StatusOr<uint64_t> RankState::Resume(const std::string& checkpoint, const 
     PENSTOCK_RETURN_IF_ERROR(reader.Read(item.name, kDType, item.tensor.sizes().vec(), host.mutable_data_ptr()));
     item.tensor.copy_(host);
   }
-  return reader.manifest().step;
+  store_.RefreshCopies();
+  return reader.manifest();
 }
 
 std::vector<TensorToWrite> RankState::OnHost(std::vector<at::Tensor>* hosts) const {

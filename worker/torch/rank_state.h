@@ -20,18 +20,20 @@ namespace penstock {
 
 class RankState {
  public:
-  // Args: layers: the rank's, in model order.
-  RankState(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device);
+  // Args: layers: the rank's, in model order. compute: the type that they compute in.
+  RankState(const std::vector<LayerInfo>& layers, const v1::Optimizer& optimizer, at::Device device,
+            at::ScalarType compute = at::kFloat);
 
   ParameterStore& store() { return store_; }
   const ParameterStore& store() const { return store_; }
   Optimizer& optimizer() { return optimizer_; }
 
   // Reads every tensor from a checkpoint, whatever number of ranks wrote it, and checks its hash.
-  // Returns: the checkpoint's step.
-  // Errors:  InvalidArgument: a tensor is missing, has another shape, or has no place in `model` (the whole model). NotFound: no such
+  // Returns: what the checkpoint says of itself.
+  // Errors:  InvalidArgument: a tensor is missing, has another shape, or has no place in `model` (the whole model).
+  // NotFound: no such
   //          checkpoint. DataLoss: a tensor is not what was written.
-  absl::StatusOr<uint64_t> Resume(const std::string& checkpoint, const ModelInfo& model);
+  absl::StatusOr<Manifest> Resume(const std::string& checkpoint, const ModelInfo& model);
 
   // Every tensor of the state, by name.
   std::vector<NamedTensor> Tensors() const;

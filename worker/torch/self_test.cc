@@ -34,7 +34,7 @@ class Inputs {
 
   Parameter NextParameter(std::vector<int64_t> shape) {
     Parameter parameter;
-    parameter.value = Next(std::move(shape)).mul_(0.1);
+    parameter.master = parameter.value = Next(std::move(shape)).mul_(0.1);
     parameter.gradient = at::zeros_like(parameter.value);
     return parameter;
   }
@@ -83,7 +83,7 @@ void HashLossAndUpdate(Inputs* inputs, at::Device device, Sha256* sha) {
   Tape tape;
   const at::Tensor target = at::full({23}, 7, at::TensorOptions(device).dtype(at::kLong));
   Hash(at::full({}, LossForward(v1::LOSS_CROSS_ENTROPY, inputs->Next({23, 101}), target, 0.5, &tape)), sha);
-  Hash(LossGradient(v1::LOSS_CROSS_ENTROPY, 0.5, &tape), sha);
+  Hash(LossGradient(v1::LOSS_CROSS_ENTROPY, at::kFloat, 0.5, &tape), sha);
   at::Tensor value = inputs->Next({1003}), gradient = inputs->Next({1003});
   at::Tensor first = inputs->Next({1003}), second = inputs->Next({1003}).abs_();
   const at::Tensor step = at::full({}, 3.0, value.options());

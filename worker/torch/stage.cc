@@ -39,7 +39,7 @@ std::vector<at::Tensor> Stage::RunLayers(std::vector<at::Tensor> inputs, const L
   ForwardSlots slots(wiring_, std::move(inputs));
   for (running_ = 0; running_ < wiring_.layers(); ++running_) {
     const NamedLayer& layer = layers_[running_];
-    Tape* tape = tapes == nullptr ? nullptr : &(*tapes)[running_];
+    Tape* tape = tapes == nullptr || wiring_.IsIdle(running_) ? nullptr : &(*tapes)[running_];
     std::vector<at::Tensor> read = slots.Read(running_);
     if (tape != nullptr && layer.recompute) {
       for (const at::Tensor& tensor : read) tape->Push(tensor);
@@ -58,6 +58,7 @@ std::vector<at::Tensor> Stage::InputGradient(std::vector<at::Tensor> gradients, 
   context.again = true;
   BackwardSlots slots(wiring_, std::move(gradients));
   for (running_ = wiring_.layers() - 1; running_ >= 0; --running_) {
+    if (wiring_.IsIdle(running_)) continue;
     const NamedLayer& layer = layers_[running_];
     Tape* tape = &tapes[running_];
     const int reads = static_cast<int>(wiring_.reads[running_].size());

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/micro_batch.h"
 #include "common/status_macros.h"
+#include "model/loss_scale.h"
 #include "model/lr_schedule.h"
 #include "worker/torch/boundary.h"
 #include "worker/torch/loss.h"
@@ -91,7 +92,8 @@ absl::StatusOr<std::vector<at::Tensor>> TorchRank::TakeInputs(int stage, int mic
   std::vector<at::Tensor> inputs;
   if (IsFirst(stage)) {
     PENSTOCK_ASSIGN_OR_RETURN(at::Tensor input, reader_->Inputs(micro_batch));
-    inputs.push_back(input.to(device_));
+    input = input.to(device_);
+    inputs.push_back(input.is_floating_point() ? input.to(compute_) : input);
     return inputs;
   }
   for (const BoundaryTensor& tensor : boundaries_[stage]) {
@@ -139,7 +141,7 @@ absl::Status TorchRank::FinishLastStage(int micro_batch, const at::Tensor& outpu
 absl::Status TorchRank::SampleNextToken(const at::Tensor& output) {
   if (output.dim() != 3) return absl::FailedPreconditionError("the model is not a language model");
   const int64_t length = output.size(1);
-  const at::Tensor logits = output.select(1, length - 1).select(0, 0).contiguous().cpu();
+  const at::Tensor logits = output.select(1, length - 1).select(0, 0).to(at::kFloat).contiguous().cpu();
   const absl::Span<const float> values(logits.const_data_ptr<float>(), static_cast<size_t>(logits.numel()));
   if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
     return absl::FailedPreconditionError("the model's outputs are not finite: there is no likeliest token");
@@ -161,7 +163,8 @@ absl::Status TorchRank::RunRecompute(int stage, int micro_batch) {
 absl::StatusOr<std::vector<at::Tensor>> TorchRank::TakeGradients(int stage, int micro_batch) {
   std::vector<at::Tensor> gradients;
   if (IsLast(stage)) {
-    gradients.push_back(LossGradient(spec_.model().loss(), Share(micro_batch), &loss_tapes_[micro_batch]));
+    gradients.push_back(
+        LossGradient(spec_.model().loss(), compute_, pass_.loss_scale * Share(micro_batch), &loss_tapes_[micro_batch]));
     loss_tapes_.erase(micro_batch);
     return gradients;
   }
@@ -285,6 +288,7 @@ absl::StatusOr<PassResult> TorchRank::RunEndPass() {
     }
   }
   for (const auto& parameter : state_->store().parameters()) {
+    if (parameter->frozen) continue;
     CHECK(parameter->has_gradient) << parameter->name;
     v1::ParameterNorm norm;
     norm.set_name(parameter->name);
@@ -303,10 +307,13 @@ absl::StatusOr<PassResult> TorchRank::RunEndPass() {
 absl::Status TorchRank::Update(const v1::StepDecision& decision) {
   return RunTorch([&] { return absl::StrCat("the update of step ", pass_.step); },
                   [&] {
-                    state_->optimizer().Step(pass_.step, LearningRate(spec_.train(), pass_.step),
-                                             decision.clip_scale());
-                    for (const auto& statistics : parts_.statistics) statistics->Commit();
                     step_ = pass_.step;
+                    if (!decision.skip()) {
+                      state_->optimizer().Step(decision.update() == 0 ? step_ : decision.update(),
+                                               LearningRate(spec_.train(), step_), decision.clip_scale());
+                      state_->store().RefreshCopies();
+                      for (const auto& statistics : parts_.statistics) statistics->Commit();
+                    }
                     NotePeak();
                     Discard();
                     return absl::OkStatus();
@@ -321,6 +328,7 @@ void TorchRank::Discard() {
 v1::LoadReply TorchRank::Describe() const {
   v1::LoadReply reply = description_;
   reply.set_step(step_);
+  if (ScalesLoss(spec_.train())) *reply.mutable_loss_scale() = loss_scale_;
   if (reader_.has_value()) {
     reply.set_eval_batches(reader_->eval_batches());
     *reply.mutable_data() = reader_->identity();

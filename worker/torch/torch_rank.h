@@ -103,7 +103,9 @@ class TorchRank final : public LoadedRank {
   const uint32_t rank_;
   const at::Device device_;
   DeviceMemory* const memory_;
-  uint64_t step_ = 0;  // completed updates
+  const at::ScalarType compute_;
+  uint64_t step_ = 0;              // steps that are done
+  v1::LossScaleState loss_scale_;  // precision fp16: of the checkpoint, or the first; the coordinator goes on from it
   std::unique_ptr<RankState> state_;
   LayerParts parts_;
   std::map<int, std::unique_ptr<Stage>> stages_;  // this rank's, by number

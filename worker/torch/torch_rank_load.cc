@@ -5,14 +5,23 @@
 #include "common/checkpoint/safetensors.h"
 #include "common/file.h"
 #include "common/status_macros.h"
+#include "model/loss_scale.h"
 #include "model/model_info.h"
+#include "model/precision.h"
+#include "worker/torch/compute_type.h"
 #include "worker/torch/torch_guard.h"
 #include "worker/torch/torch_rank.h"
 
 namespace penstock {
 
 TorchRank::TorchRank(const v1::LoadRequest& request, at::Device device, DeviceMemory* memory)
-    : spec_(request.spec()), plan_(request.plan()), rank_(request.rank()), device_(device), memory_(memory) {}
+    : spec_(request.spec()),
+      plan_(request.plan()),
+      rank_(request.rank()),
+      device_(device),
+      memory_(memory),
+      compute_(ComputeType(request.spec().model())),
+      loss_scale_(FirstLossScale(request.spec().train().loss_scale())) {}
 
 absl::StatusOr<std::unique_ptr<TorchRank>> TorchRank::Load(const v1::LoadRequest& request, at::Device device,
                                                            DeviceMemory* memory, Clock* clock) {
@@ -29,8 +38,11 @@ absl::StatusOr<std::unique_ptr<TorchRank>> TorchRank::Load(const v1::LoadRequest
 // 5. data, where the first or the last stage is here                      (BatchReader)
 absl::Status TorchRank::Build(const v1::LoadRequest& request, Clock* clock) {
   PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(spec_.model()));
-  if (spec_.train().precision() != "fp32" && !spec_.train().precision().empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("precision ", spec_.train().precision(), " is not known; use fp32"));
+  const std::optional<v1::DType> compute = ComputeOf(spec_.train().precision());
+  if (!compute.has_value() || *compute != spec_.model().compute()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("precision ", spec_.train().precision(),
+                     " is not known, or not what the model says: ", v1::DType_Name(spec_.model().compute())));
   }
   if (plan_.micro_batches() < 1 || plan_.micro_batches() > spec_.train().batch_size()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -75,11 +87,13 @@ absl::Status TorchRank::BuildStages(const v1::LoadRequest& request, const ModelI
     if (stage.rank() != rank_) continue;
     for (uint32_t i = stage.first_layer(); i < stage.end_layer(); ++i) layers.push_back(model.layers[i]);
   }
-  state_ = std::make_unique<RankState>(layers, spec_.train().optimizer(), device_);
+  state_ = std::make_unique<RankState>(layers, spec_.train().optimizer(), device_, compute_);
   if (request.resume_from().empty()) {
     state_->store().Initialise(spec_.train().seed());
   } else {
-    PENSTOCK_ASSIGN_OR_RETURN(step_, state_->Resume(request.resume_from(), model));
+    PENSTOCK_ASSIGN_OR_RETURN(const Manifest manifest, state_->Resume(request.resume_from(), model));
+    step_ = manifest.step;
+    if (manifest.loss_scale.scale() != 0) loss_scale_ = manifest.loss_scale;
   }
   parts_.clock = clock;
   for (const auto& parameter : state_->store().parameters()) parts_.parameters[parameter->name] = parameter.get();

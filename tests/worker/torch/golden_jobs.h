@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace penstock {
 
@@ -17,6 +18,7 @@ struct GoldenJob {
   std::string name;
   std::string spec;  // v1::JobSpec, text form
   std::vector<int> cuts;
+  double most_spread = 1e-5;  // how far PyTorch may be from itself for its curves to say anything
 };
 
 inline constexpr int kGoldenSteps = 12;
@@ -143,19 +145,22 @@ inline std::vector<GoldenJob> GoldenJobs(const std::string& folder) {
       "data { train { format: FORMAT_CSV path: '", folder,
       "/images.csv' part_end: 0.8 target: 'digit' scale: 0.0625 } ", "eval { format: FORMAT_CSV path: '", folder,
       "/images.csv' part_begin: 0.8 part_end: 1 target: 'digit' scale: 0.0625 } sequential: true }");
-  return {
-      {"gpt",
-       absl::StrCat(R"(model { input { dtype: DTYPE_INT64 shape: 32 } loss: LOSS_CROSS_ENTROPY
+  const std::string gpt = absl::StrCat(R"(model { input { dtype: DTYPE_INT64 shape: 32 } loss: LOSS_CROSS_ENTROPY
           layers { name: "wte" embedding { vocab: 256 dim: 48 } }
           layers { name: "wpe" position_embedding { context: 32 } }
           layers { name: "h.0" gpt_block { heads: 4 } } layers { name: "h.1" gpt_block { heads: 4 } }
           layers { name: "ln_f" layer_norm {} } layers { name: "head" lm_head { vocab: 256 } } })",
-                    text,
-                    R"(pipeline { micro_batches: 4 }
+                                       text,
+                                       R"(pipeline { micro_batches: 4 }
           train { steps: 12 batch_size: 10 threads: 1 precision: "fp32" grad_clip: 0.7 seed: 1
             optimizer { name: ADAMW lr: 0.003 weight_decay: 0.1 beta1: 0.9 beta2: 0.95 eps: 1e-8 }
-            lr_schedule { name: COSINE warmup_steps: 3 min_lr: 0.0003 } })"),
-       {2, 2, 2}},
+            lr_schedule { name: COSINE warmup_steps: 3 min_lr: 0.0003 } })");
+  return {
+      {"gpt", gpt, {2, 2, 2}},
+      {"gpt_bf16",
+       absl::StrReplaceAll(gpt, {{"\"fp32\"", "\"bf16\""}, {"model { input", "model { compute: DTYPE_BFLOAT16 input"}}),
+       {2, 2, 2},
+       0.002},
       {"llama",
        absl::StrCat(R"(model { input { dtype: DTYPE_INT64 shape: 32 } loss: LOSS_CROSS_ENTROPY
           layers { name: "wte" embedding { vocab: 256 dim: 48 } }

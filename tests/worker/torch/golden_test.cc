@@ -17,7 +17,8 @@ namespace penstock {
 namespace {
 
 // `spread` is how far PyTorch is from itself where only rounding differs. Twice it, since both curves are rounded.
-void ExpectNear(const nlohmann::json& golden, const std::string& curve, const std::vector<double>& ours) {
+void ExpectNear(const nlohmann::json& golden, const std::string& curve, double most_spread,
+                const std::vector<double>& ours) {
   const std::vector<double> torch = golden[curve];
   ASSERT_EQ(torch.size(), ours.size());
   double spread = 0;
@@ -25,7 +26,7 @@ void ExpectNear(const nlohmann::json& golden, const std::string& curve, const st
     for (size_t i = 0; i < torch.size(); ++i) spread = std::max(spread, std::abs(torch[i] - other[i].get<double>()));
   }
   EXPECT_GT(spread, 0) << "the golden compares a run with itself";
-  EXPECT_LT(spread, 1e-5) << "the golden's own spread says nothing";
+  EXPECT_LT(spread, most_spread) << "the golden's own spread says nothing";
   for (size_t i = 0; i < torch.size(); ++i) EXPECT_NEAR(torch[i], ours[i], 2 * spread) << curve << " of step " << i + 1;
 }
 
@@ -46,11 +47,12 @@ TEST(GoldenTest, LossesAndNormsAgreeWithPlainPyTorchWithinRounding) {
       losses.push_back(report->loss);
       norms.push_back(report->grad_norm);
     }
-    ExpectNear(golden, "loss", losses);
-    ExpectNear(golden, "grad_norm", norms);
+    ExpectNear(golden, "loss", job.most_spread, losses);
+    ExpectNear(golden, "grad_norm", job.most_spread, norms);
     const v1::EvalSums sums = pipeline->Evaluate(0).value();
-    ExpectNear(golden, "eval_loss", {sums.loss_sum() / static_cast<double>(sums.targets())});
-    EXPECT_EQ(golden["eval_correct"].get<uint64_t>(), sums.correct());
+    ExpectNear(golden, "eval_loss", job.most_spread, {sums.loss_sum() / static_cast<double>(sums.targets())});
+    const double targets = static_cast<double>(sums.targets());
+    EXPECT_NEAR(golden["eval_correct"].get<double>(), static_cast<double>(sums.correct()), job.most_spread * targets);
   }
 }
 

@@ -53,7 +53,7 @@ class BuiltLayer {
     Diagnostics diagnostics;
     const ModelInfo info = InferModel(model, &diagnostics);
     layer_ = model.layers(0);
-    store_ = std::make_unique<ParameterStore>(std::vector<LayerInfo>{info.layers.at(0)}, false, at::kCPU);
+    store_ = std::make_unique<ParameterStore>(std::vector<LayerInfo>{info.layers.at(0)}, v1::Optimizer(), at::kCPU);
     for (const auto& parameter : store_->parameters()) {
       parameter->value.copy_(Random(parameter->value.sizes().vec(), parameter->name).mul_(0.3).add_(0.1));
       parts_.parameters[parameter->name] = parameter.get();

@@ -13,6 +13,7 @@
 #include "model/layer_kind.h"
 #include "model/model_info.h"
 #include "worker/device/device_memory.h"
+#include "worker/torch/compute_type.h"
 #include "worker/torch/layers/build.h"
 #include "worker/torch/parameters.h"
 #include "worker/torch/stage.h"
@@ -34,9 +35,13 @@ struct Bytes {
 // A stage of these layers, with a layer after it that is not run (it would pay for the loss).
 class BuiltStage {
  public:
-  BuiltStage(const std::string& layers, std::vector<int64_t> sample, v1::DType dtype) : dtype_(dtype) {
+  BuiltStage(const std::string& layers, std::vector<int64_t> sample, v1::DType dtype,
+             v1::DType compute = v1::DTYPE_UNSPECIFIED)
+      : dtype_(dtype) {
     v1::Model model;
-    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(absl::StrCat(layers, " layers { name: 'after' relu {} }"),
+    model.set_compute(compute);
+    compute_ = ComputeType(model);
+    EXPECT_TRUE(google::protobuf::TextFormat::MergeFromString(absl::StrCat(layers, " layers { name: 'after' relu {} }"),
                                                               &model))
         << layers;
     model.mutable_input()->set_dtype(dtype);
@@ -47,7 +52,7 @@ class BuiltStage {
     info_ = InferModel(model, &diagnostics);
     EXPECT_EQ(info_.layers.size(), static_cast<size_t>(model.layers_size())) << layers;
     info_.layers.pop_back();
-    store_ = std::make_unique<ParameterStore>(info_.layers, false, at::kCPU);
+    store_ = std::make_unique<ParameterStore>(info_.layers, v1::Optimizer(), at::kCPU, compute_);
     store_->Initialise(1);
     for (const auto& parameter : store_->parameters()) parts_.parameters[parameter->name] = parameter.get();
     for (const auto& [name, buffer] : store_->buffers()) parts_.buffers[name] = buffer;
@@ -73,7 +78,7 @@ class BuiltStage {
     context.training = true;
     stage_->BeginPass(1);
     const int64_t before = now();
-    at::Tensor x = at::zeros(shape_, dtype_ == v1::DTYPE_INT64 ? at::kLong : at::kFloat);
+    at::Tensor x = at::zeros(shape_, dtype_ == v1::DTYPE_INT64 ? at::kLong : compute_);
     memory_->ResetPeak();
     at::Tensor y = std::move(stage_->Forward(Alone(std::move(x)), context, Keep::kEverything).front());
     const int64_t forward_peak = peak() - before;
@@ -82,7 +87,7 @@ class BuiltStage {
     Bytes bytes;
     bytes.activation = now() - before;
     memory_->ResetPeak();
-    at::Tensor gradient = at::full(shape, 0.5);
+    at::Tensor gradient = at::full(shape, 0.5, at::TensorOptions(compute_));
     stage_->InputGradient(Alone(std::move(gradient)), context).clear();
     const int64_t backward_peak = peak() - before;
     bytes.deferred = now() - before;
@@ -122,6 +127,7 @@ class BuiltStage {
  private:
   const std::unique_ptr<DeviceMemory> memory_ = OpenCpuMemory(0);
   const v1::DType dtype_;
+  at::ScalarType compute_ = at::kFloat;
   FakeClock clock_;
   ModelInfo info_;
   std::unique_ptr<ParameterStore> store_;
@@ -145,6 +151,21 @@ void ExpectPredicted(const std::string& layers, std::vector<int64_t> sample, v1:
   ExpectNear(predicted.deferred, measured.deferred, 0.01, "from I to W");
   ExpectNear(std::max(predicted.activation, predicted.deferred) + predicted.working,
              std::max(measured.activation, measured.deferred) + measured.working, 0.1, "at the fullest");
+}
+
+// In 16 bits: what is kept as exactly; the fullest moment is covered, and not by much more.
+void ExpectCovered(const std::string& layers, std::vector<int64_t> sample, v1::DType dtype = v1::DTYPE_FLOAT32) {
+  SCOPED_TRACE(layers);
+  BuiltStage stage(layers, std::move(sample), dtype, v1::DTYPE_BFLOAT16);
+  const Bytes predicted = stage.Predict(), measured = stage.Measure();
+  EXPECT_EQ(measured.left, 0);
+  ExpectNear(predicted.activation, measured.activation, 0.01, "from F to I");
+  ExpectNear(predicted.deferred, measured.deferred, 0.02, "from I to W");
+  const auto fullest = [](const Bytes& bytes) {
+    return static_cast<double>(std::max(bytes.activation, bytes.deferred) + bytes.working);
+  };
+  EXPECT_GE(fullest(predicted), 0.9 * fullest(measured)) << measured.working;
+  EXPECT_LE(fullest(predicted), 2.5 * fullest(measured) + 512) << measured.working;
 }
 
 std::string Layer(const std::string& name, const std::string& kind) {
@@ -208,6 +229,21 @@ TEST(LayerMemoryTest, EveryKindKeepsWhatItsRuleSays) {
     ExpectPredicted(Layer("l", kind), {8, 32, 32});
   }
   ExpectPredicted(Layer("l", "embedding { vocab: 20 dim: 48 }"), {32}, v1::DTYPE_INT64);
+}
+
+TEST(LayerMemoryTest, InSixteenBitsLayersKeepWhatTheirRulesSay) {
+  for (const char* kind :
+       {"linear { out: 96 }", "layer_norm {}", "rms_norm {}", "relu {}", "gelu {}", "dropout { p: 0.1 }",
+        "position_embedding { context: 32 }", "attention { heads: 4 }",
+        "attention { heads: 4 kv_heads: 2 rotary: true }", "gpt_block { heads: 4 dropout: 0.1 }",
+        "llama_block { heads: 4 hidden: 128 }",
+        "residual { block { name: 'l.a' layer_norm {} } block { name: 'l.b' linear { out: 48 } } }"}) {
+    ExpectCovered(Layer("l", kind), {32, 48});
+  }
+  for (const char* kind : {"conv2d { out: 16 kernel: 3 padding: 1 }", "max_pool { kernel: 2 }", "batch_norm {}"}) {
+    ExpectCovered(Layer("l", kind), {8, 32, 32});
+  }
+  ExpectCovered(Layer("l", "embedding { vocab: 20 dim: 48 }"), {32}, v1::DTYPE_INT64);
 }
 
 TEST(LayerMemoryTest, NeighboursKeepATensorOfBothOnce) {

@@ -1,17 +1,22 @@
 // Sums and updates: their bits depend neither on the order of arrival nor on an element's neighbours.
 #include "worker/torch/optimizer.h"
 
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/philox.h"
+#include "model/optimizer_rules.h"
+#include "tests/common/scratch_dir.h"
 #include "worker/torch/gradient_order.h"
 #include "worker/torch/layers/linear_map.h"
 #include "worker/torch/parameters.h"
@@ -25,21 +30,61 @@ at::Tensor Random(std::vector<int64_t> shape, const std::string& name) {
   return tensor;
 }
 
+v1::Optimizer Options(const std::string& text) {
+  v1::Optimizer options;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &options)) << text;
+  return options;
+}
+
+using Values = std::map<std::string, std::vector<float>>;
+
+// tests/goldens/make_optimizer_goldens.py made them.
+TEST(OptimizerTest, EveryOptimizerEndsWherePyTorchsOrThePapersFormulaDoes) {
+  const nlohmann::json goldens = nlohmann::json::parse(Slurp("tests/goldens/optimizers.json"));
+  const Values start = goldens["start"];
+  ASSERT_GE(goldens["cases"].size(), 9u);
+  for (const nlohmann::json& golden : goldens["cases"]) {
+    SCOPED_TRACE(golden["name"]);
+    v1::Optimizer options = Options(golden["options"]);
+    options.set_lr(goldens["lr"]);
+    LayerInfo layer;
+    layer.parameters = {{"a.weight", {5, 7}, {}, true}, {"b.bias", {7}, {}, false}};
+    ParameterStore store({layer}, options, at::kCPU);
+    Optimizer optimizer(options, &store);
+    const auto write = [](const Values& values, const std::string& name, at::Tensor* to) {
+      std::copy_n(values.at(name).begin(), to->numel(), to->mutable_data_ptr<float>());
+    };
+    for (const auto& parameter : store.parameters()) write(start, parameter->name, &parameter->value);
+    uint64_t update = 0;
+    for (const Values gradients : goldens["gradients"]) {
+      for (const auto& parameter : store.parameters()) write(gradients, parameter->name, &parameter->gradient);
+      optimizer.Step(++update, options.lr(), 1);
+    }
+    const Values end = golden["end"];
+    size_t moved = 0;
+    for (const auto& parameter : store.parameters()) {
+      const std::vector<float>& expected = end.at(parameter->name);
+      const float *value = parameter->value.const_data_ptr<float>(), *began = start.at(parameter->name).data();
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_NEAR(value[i], expected[i], 2e-6 * std::max(1.0f, std::abs(expected[i]))) << parameter->name << " " << i;
+        moved += value[i] != began[i];
+      }
+    }
+    // Lion's steps forth and back may end where they began.
+    EXPECT_GT(moved, 35u) << "nothing was updated";
+  }
+}
+
 // An element's update must not depend on its neighbours: the same parameters in one group, in many, and alone.
 TEST(OptimizerTest, GroupingDoesNotChangeABit) {
-  for (v1::Optimizer::Name name : {v1::Optimizer::SGD, v1::Optimizer::ADAM, v1::Optimizer::ADAMW}) {
-    v1::Optimizer options;
-    options.set_name(name);
-    options.set_momentum(0.9);
-    options.set_weight_decay(0.1);
-    options.set_beta1(0.9);
-    options.set_beta2(0.95);
-    options.set_eps(1e-8);
+  for (const char* name : {"SGD", "ADAM", "ADAMW", "RMSPROP", "RMSPROP tensorflow: true", "LION"}) {
+    const v1::Optimizer options = Options(
+        absl::StrCat("momentum: 0.9 weight_decay: 0.1 beta1: 0.9 beta2: 0.95 eps: 1e-8 alpha: 0.99 name: ", name));
     std::vector<LayerInfo> layers(9);
     for (int i = 0; i < 9; ++i)
       layers[i].parameters = {{absl::StrCat("p", i), {2 * i + 1, 7}, {Init::Kind::kNormal, 1}, true}};
     const auto train = [&](const std::vector<LayerInfo>& some) {
-      ParameterStore store(some, Optimizer::SplitsByDecay(options), at::kCPU);
+      ParameterStore store(some, options, at::kCPU);
       store.Initialise(4);
       Optimizer optimizer(options, &store);
       for (int step = 1; step <= 3; ++step) {
@@ -54,7 +99,7 @@ TEST(OptimizerTest, GroupingDoesNotChangeABit) {
       return result;
     };
     const std::map<std::string, at::Tensor> together = train(layers);
-    EXPECT_EQ(together.size(), 9u * (name == v1::Optimizer::SGD ? 2 : 3));
+    EXPECT_EQ(together.size(), 9u * (1 + OptimizerState(options).size()));
     for (const LayerInfo& layer : layers) {
       for (const auto& [tensor, value] : train({layer})) EXPECT_TRUE(together.at(tensor).equal(value)) << tensor;
     }

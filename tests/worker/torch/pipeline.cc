@@ -16,6 +16,7 @@
 #include "common/limits.h"
 #include "common/status_macros.h"
 #include "model/layer_kind.h"
+#include "model/loss_scale.h"
 #include "model/model_info.h"
 
 namespace penstock {
@@ -30,7 +31,9 @@ absl::StatusOr<Pipeline> Pipeline::LoadLayout(Device* device, const std::string&
   FillDefaults(request.mutable_spec()->mutable_model());
   PENSTOCK_ASSIGN_OR_RETURN(const ModelInfo model, InferModel(request.spec().model()));
   for (const LayerInfo& info : model.layers) {
-    for (const ParameterSpec& parameter : info.parameters) pipeline.parameters_.push_back(parameter.name);
+    for (const ParameterSpec& parameter : info.parameters) {
+      if (!parameter.frozen) pipeline.parameters_.push_back(parameter.name);
+    }
   }
   request.set_job("test");
   request.set_plan_epoch(1);
@@ -53,6 +56,7 @@ absl::StatusOr<Pipeline> Pipeline::LoadLayout(Device* device, const std::string&
   for (size_t i = 0; i < pipeline.train_.size(); ++i) {
     request.set_rank(static_cast<uint32_t>(i));
     PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<LoadedRank> rank, device->Load(request));
+    pipeline.loss_scale_ = rank->Describe().loss_scale();
     pipeline.ranks_.push_back(std::move(rank));
   }
   return pipeline;
@@ -104,6 +108,7 @@ absl::Status Pipeline::Post(int from, int to, v1::Direction direction, int micro
   if (to < 0 || to == stages() || rank_of_stage_[from] == rank_of_stage_[to]) return absl::OkStatus();
   for (const std::string& name : TensorsFor(to, direction)) {
     PENSTOCK_ASSIGN_OR_RETURN(const TensorView view, Of(from)->TakeOutput(from, direction, micro_batch, name));
+    if (on_tensor_) on_tensor_(view);
     ReceivedTensor received;
     received.meta = view.meta;
     received.bytes = view.bytes;
@@ -203,9 +208,11 @@ absl::StatusOr<StepReport> Pipeline::RunStep(uint64_t step, const ActionTable& t
   Pass pass;
   pass.mode = v1::PASS_TRAIN;
   pass.step = step;
+  pass.loss_scale = ScaleOf(loss_scale_);
   PENSTOCK_RETURN_IF_ERROR(Begin(pass));
   PENSTOCK_RETURN_IF_ERROR(Walk(table));
   StepReport report;
+  report.loss_scale = pass.loss_scale;
   std::map<std::string, double> squares;
   for (int rank = 0; rank < ranks(); ++rank) {
     absl::StatusOr<PassResult> ended = absl::InternalError("no result");
@@ -218,12 +225,19 @@ absl::StatusOr<StepReport> Pipeline::RunStep(uint64_t step, const ActionTable& t
   // In model order, as the coordinator adds them, whichever rank holds a parameter.
   double squared = 0;
   for (const std::string& name : parameters_) squared += squares.at(name);
-  report.grad_norm = std::sqrt(squared);
+  report.grad_norm = std::sqrt(squared) / pass.loss_scale;
   v1::StepDecision decision;
   decision.set_commit(true);
   decision.set_grad_norm(report.grad_norm);
   const double clip = request_.spec().train().grad_clip();
   decision.set_clip_scale(clip > 0 && report.grad_norm > clip ? clip / (report.grad_norm + 1e-6) : 1);
+  decision.set_clip_scale(decision.clip_scale() / pass.loss_scale);
+  if (ScalesLoss(request_.spec().train())) {
+    report.skipped = !report.finite;
+    decision.set_skip(report.skipped);
+    decision.set_update(step - loss_scale_.skipped());
+    loss_scale_ = NextLossScale(request_.spec().train().loss_scale(), loss_scale_, report.skipped);
+  }
   for (int rank = 0; rank < ranks(); ++rank) {
     PENSTOCK_RETURN_IF_ERROR(Timed("update", rank, [&] { return ranks_[rank]->Update(decision); }));
   }
@@ -279,6 +293,7 @@ absl::StatusOr<std::string> Pipeline::Save(const std::string& dir, uint64_t step
   manifest.step = step;
   manifest.plan = request_.plan();
   manifest.spec = request_.spec();
+  manifest.loss_scale = loss_scale_;
   for (const auto& rank : ranks_) {
     PENSTOCK_ASSIGN_OR_RETURN(const v1::SaveReply reply, rank->Save(step, temporary));
     manifest.files.push_back({reply.file(), reply.bytes(), {reply.tensors().begin(), reply.tensors().end()}});

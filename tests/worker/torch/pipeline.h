@@ -42,6 +42,8 @@ struct StepReport {
   double loss = 0;
   double grad_norm = 0;
   bool finite = true;
+  double loss_scale = 1;
+  bool skipped = false;  // precision fp16: it overflowed, nothing was updated
 };
 
 class Pipeline {
@@ -59,6 +61,9 @@ class Pipeline {
   // Told of each part of a step: "forward", "input gradient", "weight gradient", "recompute", "end" (norms; by rank),
   // "update" (by rank).
   using Observer = std::function<void(const char* part, int stage, absl::Duration took)>;
+
+  // Told of each tensor that goes from one rank to another.
+  void OnTensor(std::function<void(const TensorView&)> told) { on_tensor_ = std::move(told); }
 
   // One training step, committed; the layout's own table, or one of the orders.
   // Errors: the ranks'. Internal: a table in which nothing can go on, with what each rank waits to run.
@@ -105,6 +110,8 @@ class Pipeline {
   std::vector<std::string> parameters_;  // of the model, in its order
   std::vector<std::unique_ptr<LoadedRank>> ranks_;
   uint64_t next_pass_ = 1;
+  v1::LossScaleState loss_scale_;  // precision fp16
+  std::function<void(const TensorView&)> on_tensor_;
   // By stage: what crosses the cut before it.
   std::vector<std::vector<BoundaryTensor>> boundaries_;
   std::map<std::tuple<int, v1::Direction, int, std::string>, ReceivedTensor> mail_;  // by stage that takes it

@@ -24,7 +24,9 @@ class AttentionCore {
     }
     at::Tensor scores = at::matmul(q, k.transpose(-2, -1)).mul_(Scale(q));
     const at::Tensor future = at::ones({q.size(2), q.size(2)}, q.options().dtype(at::kBool)).triu_(1);
-    at::Tensor weights = at::_softmax(scores.masked_fill_(future, -INFINITY), -1, /*half_to_float=*/false);
+    at::Tensor weights = at::_softmax(scores.to(at::kFloat).masked_fill_(future, -INFINITY), -1,
+                                      /*half_to_float=*/false)
+                             .to(q.scalar_type());
     return {at::matmul(weights, v), weights};
   }
 
@@ -37,7 +39,9 @@ class AttentionCore {
     }
     const at::Tensor& weights = kept.state;
     const at::Tensor dweights = at::matmul(gradient, v.transpose(-2, -1));
-    at::Tensor dscores = at::_softmax_backward_data(dweights, weights, -1, weights.scalar_type()).mul_(Scale(q));
+    at::Tensor dscores = at::_softmax_backward_data(dweights.to(at::kFloat), weights.to(at::kFloat), -1, at::kFloat)
+                             .to(q.scalar_type())
+                             .mul_(Scale(q));
     return {at::matmul(dscores, k), at::matmul(dscores.transpose(-2, -1), q),
             at::matmul(weights.transpose(-2, -1), gradient)};
   }
@@ -46,13 +50,15 @@ class AttentionCore {
   static double Scale(const at::Tensor& q) { return 1 / std::sqrt(static_cast<double>(q.size(-1))); }
 };
 
-// Rotary position embedding in Llama's form: the first half of a head's width is paired with the second.
+// Rotary position embedding in Llama's form: the first half of a head's width is paired with the second. Computed in
+// float32 and rounded once.
 class Rotary {
  public:
   explicit Rotary(double base) : base_(base) {}
 
   // x: [batch, heads, time, width]. Turns by the position's angles, or back by them.
-  at::Tensor Turn(const at::Tensor& x, bool back) {
+  at::Tensor Turn(const at::Tensor& rounded, bool back) {
+    const at::Tensor x = rounded.to(at::kFloat);
     Prepare(x);
     const int64_t half = x.size(-1) / 2;
     const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
@@ -64,7 +70,7 @@ class Rotary {
     const double sign = back ? -1 : 1;
     out_first.sub_(at::mul(second, sin), sign);
     out_second.add_(at::mul(first, sin), sign);
-    return out;
+    return out.to(rounded.scalar_type());
   }
 
  private:

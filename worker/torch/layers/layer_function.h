@@ -15,16 +15,19 @@
 
 namespace penstock {
 
-// A parameter and the sum of its gradients; both are views into flat buffers (worker/torch/parameters.h).
+// A parameter and the sum of its gradients; all are views into flat buffers (worker/torch/parameters.h).
 struct Parameter {
-  std::string name;  // global
-  bool decay = false;
-  at::Tensor value;
-  at::Tensor gradient;        // meaningless while !has_gradient
+  std::string name;   // global
+  at::Tensor master;  // float32: what the optimizer updates and checkpoints hold; norms compute with it
+  at::Tensor
+      value;  // what other layers compute with: its copy in the type of activations; itself where that is float32
+  bool frozen = false;        // not trained: it has no gradient, and terms of one come to nothing
+  at::Tensor gradient;        // float32; meaningless while !has_gradient
   bool has_gradient = false;  // a first term has been copied into `gradient` since the last update
 
-  // gradient += term. The first term is copied, not added to zero: that would turn -0.0 into 0.0.
+  // gradient += term, of any type. The first term is copied, not added to zero: that would turn -0.0 into 0.0.
   void AddGradient(const at::Tensor& term) {
+    if (frozen) return;
     if (has_gradient) {
       gradient.add_(term);
     } else {

@@ -9,13 +9,15 @@
 
 namespace penstock {
 
-// parameter->gradient += a.mm(b), always by the same call into the sum.
+// parameter->gradient += a.mm(b), always by the same call: into the sum; of 16-bit factors, a product of their type
+// that is added to it.
 class ProductGradient final : public PendingGradient {
  public:
   ProductGradient(Parameter* parameter, at::Tensor a, at::Tensor b)
       : parameter_(parameter), a_(std::move(a)), b_(std::move(b)) {}
 
   void AddUp() override {
+    if (a_.scalar_type() != at::kFloat) return parameter_->AddGradient(at::mm(a_, b_));
     if (parameter_->has_gradient) {
       parameter_->gradient.addmm_(a_, b_);
     } else {
@@ -45,8 +47,8 @@ struct LinearMap {
 
   // x, gradient: held until the weight's gradient is computed.
   void AddGradients(const at::Tensor& x, const at::Tensor& gradient, GradientSink* sink) const {
-    sink->Defer(std::make_unique<ProductGradient>(weight, gradient.t(), x));
-    if (bias != nullptr) sink->Add(bias, gradient.sum(0));
+    if (!weight->frozen) sink->Defer(std::make_unique<ProductGradient>(weight, gradient.t(), x));
+    if (bias != nullptr && !bias->frozen) sink->Add(bias, gradient.sum(0, /*keepdim=*/false, at::kFloat));
   }
 };
 

@@ -77,21 +77,29 @@ class DropoutFunction final : public LayerFunction {
 
   at::Tensor Forward(at::Tensor x, const LayerContext& context, Tape* tape) override {
     if (!context.training || p_ == 0) return x;
-    at::Tensor mask = at::empty(x.sizes(), x.options().device(at::kCPU));
+    at::Tensor mask = at::empty(x.sizes(), at::kFloat);
     Philox(context.seed, name_, context.step, context.micro_batch)
         .DropoutMask(mask.mutable_data_ptr<float>(), mask.numel(), p_);
     mask = mask.to(x.device());
-    at::Tensor y = at::mul(x, mask);
+    // In 16 bits a mask of 1 / (1 - p) would be rounded, the same way everywhere: there it holds ones.
+    if (x.scalar_type() != at::kFloat) mask = mask.ne(0).to(x.scalar_type());
+    at::Tensor y = Drop(x, mask);
     if (tape != nullptr) tape->Push(std::move(mask));
     return y;
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink*) override {
     if (!context.training || p_ == 0) return gradient;
-    return at::mul(gradient, tape->Pop());
+    return Drop(gradient, tape->Pop());
   }
 
  private:
+  at::Tensor Drop(const at::Tensor& x, const at::Tensor& mask) const {
+    at::Tensor y = at::mul(x, mask);
+    if (x.scalar_type() != at::kFloat) y.mul_(1 / (1 - p_));
+    return y;
+  }
+
   const std::string name_;
   const double p_;
 };

@@ -15,7 +15,7 @@ class LookupGradient final : public PendingGradient {
   void AddUp() override {
     if (!weight_->has_gradient) weight_->gradient.zero_();
     weight_->has_gradient = true;
-    const at::Tensor tokens = tokens_.reshape({-1}), rows = AsRows(gradient_);
+    const at::Tensor tokens = tokens_.reshape({-1}), rows = AsRows(gradient_).to(at::kFloat);
     if (!rows.is_cpu()) {
       weight_->gradient.index_add_(0, tokens, rows);
       return;
@@ -46,7 +46,10 @@ class EmbeddingFunction final : public LayerFunction {
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape* tape, GradientSink* sink) override {
-    sink->Defer(std::make_unique<LookupGradient>(weight_, tape->Pop(), std::move(gradient)));
+    at::Tensor tokens = tape->Pop();
+    if (!weight_->frozen) {
+      sink->Defer(std::make_unique<LookupGradient>(weight_, std::move(tokens), std::move(gradient)));
+    }
     return {};
   }
 
@@ -64,9 +67,10 @@ class PositionEmbeddingFunction final : public LayerFunction {
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext&, Tape*, GradientSink* sink) override {
     const int64_t time = gradient.size(1);
-    at::Tensor used = gradient.sum(0);
+    if (weight_->frozen) return gradient;
+    at::Tensor used = gradient.sum(0, /*keepdim=*/false, at::kFloat);
     if (time < weight_->value.size(0)) {
-      at::Tensor whole = at::zeros(weight_->value.sizes(), weight_->value.options());
+      at::Tensor whole = at::zeros(weight_->value.sizes(), used.options());
       whole.narrow(0, 0, time).copy_(used);
       used = std::move(whole);
     }
@@ -102,33 +106,35 @@ class LinearFunction final : public LayerFunction {
   const LinearMap map_;
 };
 
+// Norms compute in float32 and round their output once.
 class LayerNormFunction final : public LayerFunction {
  public:
   LayerNormFunction(Parameter* weight, Parameter* bias, double eps) : weight_(weight), bias_(bias), eps_(eps) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    auto [y, mean, rstd] = at::native_layer_norm(x, {x.size(-1)}, weight_->value, Bias(), eps_);
+    const at::ScalarType type = x.scalar_type();
+    auto [y, mean, rstd] = at::native_layer_norm(x.to(at::kFloat), {x.size(-1)}, weight_->master, Bias(), eps_);
     if (tape != nullptr) {
       tape->Push(std::move(x));
       tape->Push(std::move(mean));
       tape->Push(std::move(rstd));
     }
-    return y;
+    return y.to(type);
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     const at::Tensor rstd = tape->Pop(), mean = tape->Pop(), x = tape->Pop();
-    auto [dx, dweight, dbias] =
-        at::native_layer_norm_backward(gradient, x, {x.size(-1)}, mean, rstd, weight_->value, Bias(),
-                                       {context.input_gradient, true, bias_ != nullptr});
-    sink->Add(weight_, std::move(dweight));
-    if (bias_ != nullptr) sink->Add(bias_, std::move(dbias));
-    return dx;
+    auto [dx, dweight, dbias] = at::native_layer_norm_backward(
+        gradient.to(at::kFloat), x.to(at::kFloat), {x.size(-1)}, mean, rstd, weight_->master, Bias(),
+        {context.input_gradient, !weight_->frozen, bias_ != nullptr && !bias_->frozen});
+    if (dweight.defined()) sink->Add(weight_, std::move(dweight));
+    if (dbias.defined()) sink->Add(bias_, std::move(dbias));
+    return dx.defined() ? dx.to(x.scalar_type()) : dx;
   }
 
  private:
   std::optional<at::Tensor> Bias() const {
-    return bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->value);
+    return bias_ == nullptr ? std::nullopt : std::optional<at::Tensor>(bias_->master);
   }
 
   Parameter* const weight_;
@@ -142,8 +148,9 @@ class RmsNormFunction final : public LayerFunction {
   RmsNormFunction(Parameter* weight, double eps) : weight_(weight), eps_(eps) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    at::Tensor r = at::mul(x, x).mean(-1, /*keepdim=*/true).add_(eps_).rsqrt_();
-    at::Tensor y = at::mul(x, r).mul_(weight_->value);
+    const at::Tensor full = x.to(at::kFloat);
+    at::Tensor r = at::mul(full, full).mean(-1, /*keepdim=*/true).add_(eps_).rsqrt_();
+    at::Tensor y = at::mul(full, r).mul_(weight_->master).to(x.scalar_type());
     if (tape != nullptr) {
       tape->Push(std::move(x));
       tape->Push(std::move(r));
@@ -154,12 +161,13 @@ class RmsNormFunction final : public LayerFunction {
   // With n = x r (the normalised rows): dw = sum over rows of g n; dx = r (g w - n mean(g w n)).
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     const at::Tensor r = tape->Pop(), x = tape->Pop();
-    at::Tensor normalised = at::mul(x, r);
-    sink->Add(weight_, AsRows(at::mul(gradient, normalised)).sum(0));
+    at::Tensor normalised = at::mul(x.to(at::kFloat), r);
+    gradient = gradient.to(at::kFloat);
+    if (!weight_->frozen) sink->Add(weight_, AsRows(at::mul(gradient, normalised)).sum(0));
     if (!context.input_gradient) return {};
-    at::Tensor scaled = at::mul(gradient, weight_->value);
+    at::Tensor scaled = at::mul(gradient, weight_->master);
     const at::Tensor along = at::mul(scaled, normalised).mean(-1, /*keepdim=*/true);
-    return scaled.sub_(normalised.mul_(along)).mul_(r);
+    return scaled.sub_(normalised.mul_(along)).mul_(r).to(x.scalar_type());
   }
 
  private:

@@ -59,7 +59,7 @@ std::vector<at::Tensor> BackwardSlots::TakeInputs() {
 
 bool BackwardSlots::NeedsInputGradient(int layer) const {
   for (const int slot : wiring_.reads[layer]) {
-    if (slot >= wiring_.inputs || wiring_.needs_gradient[slot]) return true;
+    if (wiring_.NeedsGradient(slot)) return true;
   }
   return false;
 }

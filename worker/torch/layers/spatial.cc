@@ -50,8 +50,10 @@ class ConvolutionFunction final : public LayerFunction {
     at::Tensor dx;
     if (context.input_gradient) dx = ConvolutionGradient(gradient, x, weight_->value, shape_, /*of_x=*/true);
     // Not by the same call: oneDNN would compute the kernel's gradient beside it.
-    if (bias_ != nullptr) sink->Add(bias_, gradient.sum({0, 2, 3}));
-    sink->Defer(std::make_unique<KernelGradient>(weight_, std::move(x), std::move(gradient), shape_));
+    if (bias_ != nullptr && !bias_->frozen) sink->Add(bias_, gradient.sum({0, 2, 3}, /*keepdim=*/false, at::kFloat));
+    if (!weight_->frozen) {
+      sink->Defer(std::make_unique<KernelGradient>(weight_, std::move(x), std::move(gradient), shape_));
+    }
     return dx;
   }
 
@@ -92,7 +94,7 @@ class AvgPoolFunction final : public LayerFunction {
   AvgPoolFunction(const Window& window, bool count_padding) : window_(window), count_padding_(count_padding) {}
 
   at::Tensor Forward(at::Tensor x, const LayerContext&, Tape* tape) override {
-    at::Tensor y = IsGlobal(x.sizes()) ? x.mean({2, 3}, /*keepdim=*/true)
+    at::Tensor y = IsGlobal(x.sizes()) ? x.mean({2, 3}, /*keepdim=*/true, at::kFloat).to(x.scalar_type())
                                        : at::avg_pool2d(x, window_.kernel, window_.stride, window_.padding, false,
                                                         count_padding_, std::nullopt);
     if (tape != nullptr) tape->PushShape(x.sizes().vec());
@@ -174,6 +176,7 @@ class PadFunction final : public LayerFunction {
   std::array<int64_t, 4> back_;
 };
 
+// Computes in float32 and rounds its output once.
 class BatchNormFunction final : public LayerFunction {
  public:
   BatchNormFunction(Parameter* weight, Parameter* bias, double eps, BatchStatistics* statistics)
@@ -181,31 +184,33 @@ class BatchNormFunction final : public LayerFunction {
 
   at::Tensor Forward(at::Tensor x, const LayerContext& context, Tape* tape) override {
     if (!context.training) {
-      return std::get<0>(at::native_batch_norm(x, weight_->value, bias_->value, statistics_->mean(),
-                                               statistics_->variance(), /*training=*/false, /*momentum=*/0, eps_));
+      return std::get<0>(at::native_batch_norm(x.to(at::kFloat), weight_->master, bias_->master, statistics_->mean(),
+                                               statistics_->variance(), /*training=*/false, /*momentum=*/0, eps_))
+          .to(x.scalar_type());
     }
     // Moving averages that start at nothing and take everything: the micro-batch's mean and unbiased variance.
     const at::Tensor batch_mean = at::zeros_like(statistics_->mean());
     const at::Tensor batch_variance = at::zeros_like(statistics_->variance());
-    auto [y, mean, invstd] = at::native_batch_norm(x, weight_->value, bias_->value, batch_mean, batch_variance,
-                                                   /*training=*/true, /*momentum=*/1, eps_);
+    const at::ScalarType type = x.scalar_type();
+    auto [y, mean, invstd] = at::native_batch_norm(x.to(at::kFloat), weight_->master, bias_->master, batch_mean,
+                                                   batch_variance, /*training=*/true, /*momentum=*/1, eps_);
     if (!context.again) statistics_->Add(context.micro_batch, x.numel() / x.size(1), batch_mean, batch_variance);
     if (tape != nullptr) {
       tape->Push(std::move(x));
       tape->Push(std::move(mean));
       tape->Push(std::move(invstd));
     }
-    return y;
+    return y.to(type);
   }
 
   at::Tensor Backward(at::Tensor gradient, const LayerContext& context, Tape* tape, GradientSink* sink) override {
     const at::Tensor invstd = tape->Pop(), mean = tape->Pop(), x = tape->Pop();
-    auto [dx, dweight, dbias] =
-        at::native_batch_norm_backward(gradient, x, weight_->value, std::nullopt, std::nullopt, mean, invstd,
-                                       /*train=*/true, eps_, {context.input_gradient, true, true});
-    sink->Add(weight_, std::move(dweight));
-    sink->Add(bias_, std::move(dbias));
-    return dx;
+    auto [dx, dweight, dbias] = at::native_batch_norm_backward(
+        gradient.to(at::kFloat), x.to(at::kFloat), weight_->master, std::nullopt, std::nullopt, mean, invstd,
+        /*train=*/true, eps_, {context.input_gradient, !weight_->frozen, !bias_->frozen});
+    if (dweight.defined()) sink->Add(weight_, std::move(dweight));
+    if (dbias.defined()) sink->Add(bias_, std::move(dbias));
+    return dx.defined() ? dx.to(x.scalar_type()) : dx;
   }
 
  private:
