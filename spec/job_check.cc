@@ -38,18 +38,8 @@ class JobCheck {
   void StagesFit();
 
  private:
-  // Adds the error "PATH MESSAGE" unless the part is faulty already.
-  // Args: beside: what the part does not go with. Where one of these was given on the command line and the part was
-  //       not, that is the place: the file was sound without it.
   void Error(absl::string_view path, absl::string_view message, const std::vector<absl::string_view>& beside = {}) {
-    if (!places_.Sound(path)) return;
-    absl::string_view place = path;
-    if (!places_.IsOverride(path)) {
-      const auto given = std::find_if(beside.begin(), beside.end(),
-                                      [this](absl::string_view other) { return places_.IsOverride(other); });
-      if (given != beside.end()) place = *given;
-    }
-    diagnostics_->Error(places_.At(place), absl::StrCat(path, " ", message), places_.Length(place));
+    places_.AddError(path, message, beside, diagnostics_);
   }
   // Adds an error unless `good`.
   void Must(bool good, absl::string_view path, absl::string_view message,
@@ -294,6 +284,17 @@ int JobPlaces::Length(absl::string_view path) const {
   bool exact = false;
   const YamlNode* node = Nearest(path, &exact);
   return exact && !node->IsMapping() ? node->Length() : 1;
+}
+
+void JobPlaces::AddError(absl::string_view path, absl::string_view message,
+                         const std::vector<absl::string_view>& beside, Diagnostics* diagnostics) const {
+  if (!Sound(path)) return;
+  absl::string_view place = path;
+  if (!IsOverride(path)) {
+    const auto given = std::find_if(beside.begin(), beside.end(), [this](auto other) { return IsOverride(other); });
+    if (given != beside.end()) place = *given;
+  }
+  diagnostics->Error(At(place), absl::StrCat(path, " ", message), Length(place));
 }
 
 bool JobPlaces::IsOverride(absl::string_view path) const {

@@ -5,6 +5,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "common/diagnostic.h"
@@ -30,11 +31,16 @@ class JobPlaces {
   v1::SourceLocation At(absl::string_view path) const;
   // How many characters an error there underlines.
   int Length(absl::string_view path) const;
-  // Whether the value at the path was given on the command line.
-  bool IsOverride(absl::string_view path) const;
+  // Adds the error "PATH MESSAGE" unless the part is faulty already.
+  // Args: beside: what the part does not go with. Where one of these was given on the command line and the part was
+  //       not, that is the place: the file was sound without it.
+  void AddError(absl::string_view path, absl::string_view message, const std::vector<absl::string_view>& beside,
+                Diagnostics* diagnostics) const;
   bool Sound(absl::string_view path) const { return errors_ == nullptr || errors_->Sound(path); }
 
  private:
+  // Whether the value at the path was given on the command line.
+  bool IsOverride(absl::string_view path) const;
   const YamlNode* Nearest(absl::string_view path, bool* exact) const;
 
   const YamlNode* root_ = nullptr;

@@ -37,14 +37,10 @@ class TrainCheck {
   void Patterns(const ModelInfo& info);
 
  private:
-  // Adds the error "PATH MESSAGE" unless `good`, or the part is faulty already.
-  // Args: beside: what the part does not go with. Where that was given on the command line and the part was not, it is
-  //       the place: the file was sound without it.
-  void Must(bool good, absl::string_view path, absl::string_view message, absl::string_view beside = "") {
-    if (good || !places_.Sound(path)) return;
-    const bool given = !beside.empty() && places_.IsOverride(beside) && !places_.IsOverride(path);
-    const absl::string_view place = given ? beside : path;
-    diagnostics_->Error(places_.At(place), absl::StrCat(path, " ", message), places_.Length(place));
+  // Adds an error unless `good`.
+  void Must(bool good, absl::string_view path, absl::string_view message,
+            const std::vector<absl::string_view>& beside = {}) {
+    if (!good) places_.AddError(path, message, beside, diagnostics_);
   }
   void NotNegative(absl::string_view path, double value) {
     Must(std::isfinite(value) && value >= 0, path, absl::StrCat("is ", value, ": it must be at least 0"));
@@ -151,7 +147,7 @@ void TrainCheck::LrSchedule() {
   if (!places_.Sound("train.steps") || train_.steps() == 0) return;
   const uint64_t steps = train_.steps();
   Must(schedule.warmup_steps() <= steps, path + ".warmup_steps",
-       absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", steps, " steps"), "train.steps");
+       absl::StrCat("is ", schedule.warmup_steps(), ", but the job has only ", steps, " steps"), {"train.steps"});
   if (schedule.name() != v1::LrSchedule::WSD || schedule.warmup_steps() > steps) return;
   Must(schedule.decay_steps() >= 1, path + ".decay_steps", "is 0: it must be at least 1");
   Must(schedule.decay_steps() <= steps - schedule.warmup_steps(), path + ".decay_steps",
