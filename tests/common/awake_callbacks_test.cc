@@ -11,27 +11,28 @@
 namespace penstock {
 namespace {
 
-TEST(AwakeCallbacksTest, CallsComeBackAgainAndAgainUntilItEnds) {
-  v1::Jobs::Service service;
-  grpc::ServerBuilder builder;
-  int port = 0;
-  PrepareServer(&builder, "127.0.0.1:0", &port);
-  builder.RegisterService(&service);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  ASSERT_NE(server, nullptr);
-  AwakeCallbacks awake(server.get(), absl::Milliseconds(1));
+class AwakeCallbacksTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    PrepareServer(&builder, "127.0.0.1:0", &port);
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+  }
+
+  v1::Jobs::Service service_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(AwakeCallbacksTest, CallsComeBackAgainAndAgainUntilItEnds) {
+  AwakeCallbacks awake(server_.get(), absl::Milliseconds(1));
   awake.AwaitCalls(20);
 }
 
-TEST(AwakeCallbacksTest, ALongIntervalDoesNotDelayItsEnd) {
-  v1::Jobs::Service service;
-  grpc::ServerBuilder builder;
-  int port = 0;
-  PrepareServer(&builder, "127.0.0.1:0", &port);
-  builder.RegisterService(&service);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  ASSERT_NE(server, nullptr);
-  AwakeCallbacks awake(server.get(), absl::InfiniteDuration());
+TEST_F(AwakeCallbacksTest, ALongIntervalDoesNotDelayItsEnd) {
+  AwakeCallbacks awake(server_.get(), absl::InfiniteDuration());
   awake.AwaitCalls(1);
 }
 
